@@ -1,0 +1,74 @@
+"""What adaptation leaves behind: a policy with SB3's interface, or a predictor."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch import Tensor
+
+from metarl.learner import Learner
+from metarl.problems.distributions import Distribution
+
+
+class AdaptedPolicy(BasePolicy):
+    """A policy after (or before) adaptation; it works wherever SB3 takes a model, such as ``evaluate_policy``.
+
+    Args:
+        observation_space: the environment's.
+        action_space: the environment's.
+        learner: maps observations to distribution parameters.
+        distribution: the action distribution.
+        parameters: the learner's full parameters, shape (P + S,).
+    """
+
+    parameters_: Tensor
+
+    def __init__(
+        self,
+        observation_space: gym.spaces.Space[Any],
+        action_space: gym.spaces.Space[Any],
+        learner: Learner,
+        distribution: Distribution,
+        parameters: Tensor,
+    ) -> None:
+        super().__init__(observation_space, action_space, features_extractor_class=FlattenExtractor)
+        self.learner = learner
+        self.distribution = distribution
+        self.register_buffer("parameters_", parameters.detach().clone())
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return the distribution parameters at observations of shape (batch, ...)."""
+        flat = observation.flatten(1).to(self.parameters_)
+        return self.learner(self.parameters_, flat)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        parameters = self(observation)
+        if deterministic:
+            return self.distribution.mode(parameters)
+        noise_shape = (*parameters.shape[:-1],)
+        generator = torch.default_generator if parameters.device.type == "cpu" else torch.cuda.default_generators[0]
+        return self.distribution.sample(parameters, self.distribution.noise(noise_shape, generator, parameters))
+
+
+class AdaptedPredictor:
+    """A predictor after adaptation to a support set.
+
+    Args:
+        learner: maps inputs (examples, ...) to outputs.
+        parameters: the learner's full parameters, shape (P + S,).
+    """
+
+    def __init__(self, learner: Learner, parameters: Tensor) -> None:
+        self.learner = learner
+        self.parameters_ = parameters.detach().clone()
+
+    def predict(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the outputs for inputs of shape (examples, ...)."""
+        with torch.no_grad():
+            tensor = torch.as_tensor(np.asarray(inputs)).to(self.parameters_)
+            outputs: NDArray[Any] = self.learner(self.parameters_, tensor).cpu().numpy()
+        return outputs

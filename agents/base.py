@@ -1,0 +1,515 @@
+"""The agent: one class that meta-trains policies and predictors alike, with Stable-Baselines3's habits."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self, TypedDict, Unpack
+
+import gymnasium as gym
+import torch
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.logger import Figure, HParam, Logger
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.utils import configure_logger, get_device
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from torch import Tensor, nn
+
+from metarl import checkpoint, outer as outer_loops, processes, rules
+from metarl.adaptation import InnerLoop
+from metarl.agents import pictures
+from metarl.agents.evaluation import Evaluation
+from metarl.agents.progress import ProgressCallback
+from metarl.agents.worlds import EpisodeWorld, PolicyWorld, World, make_env, make_world
+from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive, unknown_name
+from metarl.learner import Layout
+from metarl.outer import TRPO, GradientDescent, Outcome, OuterLoop
+from metarl.problems import Rollouts
+from metarl.rules import UpdateRule
+
+import numpy as np
+
+OUTER = {"trpo": TRPO, "policy_gradient": GradientDescent, "gradient_descent": GradientDescent}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+EVALUATION_SEED = 2**20
+"""The seed of evaluations unless another is given: agents are compared on the same tasks."""
+
+
+class AgentOptions(TypedDict, total=False):
+    """What every agent takes, beside its policy, environment and rule; see ``Agent``."""
+
+    outer: str | OuterLoop | None
+    inner_steps: int
+    first_order: bool
+    meta_batch: int
+    adapted: str | Sequence[str]
+    rollouts: Rollouts | None
+    policy_kwargs: Mapping[str, Any] | None
+    env_kwargs: Mapping[str, Any] | None
+    seed: int
+    device: str
+    dtype: str
+    verbose: int
+    tensorboard_log: str | None
+
+
+class Agent:
+    """Meta-trains a learner with an update rule, in any task family or few-shot episodes.
+
+    Args:
+        policy: ``"MlpPolicy"`` for policies, the name of one of the family's networks for predictors (``"MLP"`` for sine
+            waves), or an ``nn.Module``: of a policy the network that gives means or logits, of a predictor the predictor.
+        env: a Gymnasium id, or an environment.
+        rule: the update rule's class, called with theta's layout and ``rule_kwargs``.
+        rule_kwargs: the rule's other arguments.
+        outer: ``"trpo"`` (the default for policies), ``"policy_gradient"``, ``"gradient_descent"`` (the default for
+            predictors), or a configured ``TRPO(...)`` or ``GradientDescent(...)``.
+        inner_steps: T, the inner steps in training.
+        first_order: treat inner gradients as constants.
+        meta_batch: tasks in an outer step; 20 for policies and 4 for predictors unless given.
+        adapted: which parameters the inner loop changes: ``"all"``, ``"head"`` (ANIL), or name patterns.
+        rollouts: how trajectories are sampled (policies only).
+        policy_kwargs: arguments of a policy given by name, such as ``{"hidden": (64, 64), "activation": "tanh"}``.
+        env_kwargs: arguments of an environment given by id.
+        seed: fixes the run: on one CPU bit for bit.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
+        dtype: ``"float32"`` or ``"float64"``.
+        verbose: 0 silent, 1 tables of the log.
+        tensorboard_log: the folder for TensorBoard, or None.
+
+    Attributes:
+        meta: the meta-parameters, by name.
+        iteration: outer steps taken.
+        num_timesteps: environment steps taken by policies, tasks seen by predictors.
+        best: the best meta-parameters by validation, with their score and iteration; None before the first validation.
+
+    Raises:
+        ConfigError: an argument that cannot be used.
+        TaskError: an environment without tasks.
+    """
+
+    def __init__(
+        self,
+        policy: str | nn.Module,
+        env: str | gym.Env[Any, Any],
+        *,
+        rule: type[UpdateRule],
+        rule_kwargs: Mapping[str, Any] | None = None,
+        outer: str | OuterLoop | None = None,
+        inner_steps: int = 1,
+        first_order: bool = False,
+        meta_batch: int | None = None,
+        adapted: str | Sequence[str] = "all",
+        rollouts: Rollouts | None = None,
+        policy_kwargs: Mapping[str, Any] | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        dtype: str = "float32",
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise unknown_name("dtype", dtype, DTYPES)
+        self.device = get_device(device)
+        self.verbose = verbose
+        self.tensorboard_log = tensorboard_log
+        self.seed = seed
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.env = make_env(env, env_kwargs or {})
+            self.world: World = make_world(
+                policy,
+                self.env,
+                adapted=adapted,
+                policy_kwargs=policy_kwargs or {},
+                rollouts=rollouts or Rollouts(),
+                device=self.device,
+                dtype=DTYPES[dtype],
+            )
+            made = _make_rule(rule, self.world.problem.learner.layout, rule_kwargs or {}).to(self.device, DTYPES[dtype])
+        is_policy = isinstance(self.world, PolicyWorld)
+        self.meta_batch = (20 if is_policy else 4) if meta_batch is None else meta_batch
+        require_positive(meta_batch=self.meta_batch)
+        if is_policy:
+            self.world.evaluation_batch = self.meta_batch
+        elif rollouts is not None:
+            raise ConfigError(f"rollouts={rollouts!r} is for policies; {env} has few-shot episodes, which are not sampled")
+        self.outer = _make_outer(outer, "trpo" if is_policy else "gradient_descent")
+        if isinstance(self.outer, TRPO) and not is_policy:
+            raise ConfigError(f"outer='trpo' needs a policy, but {env} has few-shot episodes; use 'gradient_descent'")
+        self.inner = InnerLoop(self.world.problem, made, inner_steps, first_order)
+        self.meta = self.inner.initial_meta()
+        self.outer.start(self.meta)
+        self.iteration = 0
+        self.num_timesteps = 0
+        self.best: dict[str, Any] | None = None
+        self._logger: Logger | None = None
+        self._own_logger = False
+        self._vec_env: VecEnv | None = None
+        self.arguments: dict[str, Any] = {
+            "policy": policy if isinstance(policy, str) else None,
+            "env": env if isinstance(env, str) else None,
+            "rule": rule.__name__,
+            "rule_kwargs": dict(rule_kwargs or {}),
+            "outer": {"name": type(self.outer).__name__, **asdict(self.outer)},  # type: ignore[call-overload]
+            "inner_steps": inner_steps,
+            "first_order": first_order,
+            "meta_batch": self.meta_batch,
+            "adapted": adapted if isinstance(adapted, str) else list(adapted),
+            "rollouts": asdict(rollouts or Rollouts()) if is_policy else None,
+            "policy_kwargs": dict(policy_kwargs or {}),
+            "env_kwargs": dict(env_kwargs or {}),
+            "seed": seed,
+            "dtype": dtype,
+        }
+
+    # -- learning
+
+    def learn(
+        self,
+        iterations: int,
+        callback: BaseCallback | Sequence[BaseCallback] | Any = None,
+        log_interval: int = 1,
+        tb_log_name: str | None = None,
+        progress_bar: bool = False,
+        validate_every: int = 0,
+        validation_tasks: int = 100,
+        figure_every: int = 0,
+    ) -> Self:
+        """Take outer steps; again for more: a run in pieces equals a run in one.
+
+        Args:
+            iterations: how many outer steps.
+            callback: SB3 callbacks, or a function; ``on_step`` comes after every outer step.
+            log_interval: outer steps between two entries of the log.
+            tb_log_name: the run's name under ``tensorboard_log``; the agent's name by default.
+            progress_bar: show the figure that matters as it changes.
+            validate_every: outer steps between two evaluations on validation tasks, which keep the best iterate; 0 for none.
+            validation_tasks: how many tasks each uses.
+            figure_every: outer steps between two pictures in TensorBoard; 0 for none.
+
+        Raises:
+            ConfigError: a count that is not positive.
+            NonFiniteError: a loss or reward that is not finite; the outer step was refused, ``meta`` is as before it.
+        """
+        require_positive(iterations=iterations, log_interval=log_interval, validation_tasks=validation_tasks)
+        if validate_every < 0 or figure_every < 0:
+            raise ConfigError(f"validate_every={validate_every} and figure_every={figure_every} must not be negative")
+        self._start_logger(tb_log_name or type(self).__name__)
+        hooks = self._callbacks(callback, iterations, progress_bar)
+        hooks.on_training_start(locals(), globals())
+        started, timesteps = perf_counter(), self.num_timesteps
+        since = {"iterations": 0}
+        for _ in range(iterations):
+            hooks.on_rollout_start()
+            report = (self.iteration + 1) % log_interval == 0
+            outcome = self._outer_step(report)
+            since["iterations"] += 1
+            if report:
+                seconds = max(perf_counter() - started, 1e-9)
+                self._record(outcome, seconds, self.num_timesteps - timesteps, since["iterations"])
+            if validate_every and self.iteration % validate_every == 0:
+                self.validate(validation_tasks)
+            if figure_every and self.iteration % figure_every == 0:
+                figure = self.picture()
+                if figure is not None:
+                    self.logger.record("figures/adaptation", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv"))
+            if report:
+                self.logger.dump(self.iteration)
+                started, timesteps, since["iterations"] = perf_counter(), self.num_timesteps, 0
+            hooks.update_locals(locals())
+            hooks.on_rollout_end()
+            if not hooks.on_step():
+                break
+        hooks.on_training_end()
+        return self
+
+    def _outer_step(self, report: bool) -> Outcome:
+        before = self.generator.get_state()
+        try:
+            tasks = self.world.sample(self.meta_batch, "train", self.generator, self.iteration * self.meta_batch)
+            if processes.count() > 1:
+                share = processes.own_rows(self.meta_batch)
+                tasks = self.world.slice(tasks, share)
+            with self.inner.clock("outer step"):
+                outcome = self.outer.step(self.inner, self.meta, tasks, self.generator, report)
+        except NonFiniteError as error:
+            self.generator.set_state(before)
+            raise NonFiniteError(f"iteration {self.iteration + 1}: {error}") from error
+        self.iteration += 1
+        self.num_timesteps += self._timesteps(outcome)
+        return outcome
+
+    def _timesteps(self, outcome: Outcome) -> int:
+        if not isinstance(self.world, PolicyWorld) or outcome.adaptation is None:
+            return self.meta_batch
+        batches = [*outcome.adaptation.experiences, outcome.query]
+        return round(float(processes.mean(torch.stack([batch.lengths.sum() for batch in batches]).sum())) * processes.count())
+
+    def _record(self, outcome: Outcome, seconds: float, timesteps: int, iterations: int) -> None:
+        """Put one outer step's figures into the log."""
+        assert outcome.adaptation is not None
+        problem, record = self.world.problem, self.logger.record
+        parameters = outcome.adaptation.parameters
+        if problem.on_policy:
+            measures = [problem.measure(p, e) for p, e in zip(parameters, [*outcome.adaptation.experiences, outcome.query], strict=True)]
+        else:
+            measures = [problem.measure(p, outcome.query) for p in parameters]
+        for step, measure in enumerate(measures):
+            for name, values in measure.items():
+                record(f"{name}/after_{step}_steps", float(processes.mean(values.mean())))
+        first, last = (float(processes.mean(measure[problem.figure].mean())) for measure in (measures[0], measures[-1]))
+        record("train/adaptation_gain", last - first if problem.figure == "return" else first - last)
+        for step, loss in enumerate(outcome.adaptation.losses):
+            record(f"train/support_loss_before_step_{step + 1}", float(processes.mean(loss.mean())))
+        record("train/query_loss", float(outcome.loss))
+        for name, value in outcome.metrics.items():
+            record(f"train/{name}", float(value))
+        rates = self.inner.rule.rates_of(self.meta)
+        if rates is not None:
+            record("train/rate_mean", float(rates.mean()))
+            record("train/rate_std", float(rates.std(correction=0)))
+        clock = self.inner.clock.read()
+        sampling, adaptation = clock.get("sampling", 0.0), clock.get("adaptation", 0.0)
+        split = {"sampling": sampling, "adaptation": adaptation, "outer_step": clock.get("outer step", 0.0) - sampling - adaptation}
+        for name, value in split.items():
+            record(f"time/{name}_seconds", value / iterations)
+        unit = "env_steps" if problem.on_policy else "tasks"
+        record(f"time/{unit}_per_second", timesteps / seconds)
+        record("time/iterations_per_second", iterations / seconds)
+        record(f"time/total_{unit}", self.num_timesteps)
+        record("time/iterations", self.iteration)
+        self.latest = {"before": first, "after": last}
+
+    # -- using what was learned
+
+    @property
+    def parameters(self) -> Tensor:
+        """The full parameters before adaptation, shape (P + S,)."""
+        theta = self.meta["theta"]
+        return self.world.problem.learner.join(theta, self.meta.get("shared", theta.new_zeros(0))).detach()
+
+    def adapt(self, env: Any, steps: int | None = None) -> Any:
+        """Adapt to one task.
+
+        Args:
+            env: for a policy, an environment, whose own task is learned from fresh trajectories; for a predictor, an
+                observation of an episode environment, or such an environment.
+            steps: inner steps, if other than in training.
+
+        Returns:
+            An SB3-style policy, or a predictor.
+        """
+        if steps is not None and steps < 0:
+            raise ConfigError(f"steps={steps} must not be negative")
+        problem, tasks = self.world.own_task(env, self._trajectories())
+        inner = InnerLoop(problem, self.inner.rule, self.inner.steps, self.inner.first_order)
+        with torch.no_grad(), processes.alone():
+            adaptation = inner.adapt(self.meta, tasks, self.generator, steps)
+        return self.world.wrap(adaptation.adapted[0])
+
+    def _trajectories(self) -> int:
+        problem = self.world.problem
+        return problem.rollouts.trajectories if isinstance(self.world, PolicyWorld) else 1  # type: ignore[attr-defined]
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        """Act by the policy before adaptation; or adapt to an episode's support set and predict its query set."""
+        if isinstance(self.world, EpisodeWorld):
+            return self.adapt(observation).predict(observation["query_inputs"]), state
+        policy = self.world.wrap(self.parameters)
+        action, state = policy.predict(observation, state, episode_start, deterministic)
+        return action, state
+
+    def evaluate(
+        self, tasks: int = 600, steps: int | None = None, *, split: str = "test", seed: int = EVALUATION_SEED, repeats: int = 1
+    ) -> Evaluation:
+        """Measure returns or losses after 0, 1, ... inner steps on unseen tasks.
+
+        Args:
+            tasks: how many.
+            steps: inner steps, if other than in training.
+            split: ``"test"``, ``"validation"`` or ``"train"``.
+            seed: of tasks and noise: the same seed pairs two agents' evaluations.
+            repeats: adaptations to each task, with new data; a task's figure is their mean.
+        """
+        require_positive(tasks=tasks, repeats=repeats)
+        steps = self.inner.steps if steps is None else steps
+        generator = torch.Generator(self.device).manual_seed(seed)
+        problem, rows = self.world.problem, []
+        with torch.no_grad(), processes.alone():
+            for batch in self.world.batches(tasks, split, generator, repeats):
+                adaptation = self.inner.adapt(self.meta, batch, generator, steps)
+                query = problem.collect(adaptation.adapted, batch, "query", generator)
+                experiences = [*adaptation.experiences, query] if problem.on_policy else [query] * (steps + 1)
+                measures = [problem.measure(p, e)[problem.figure] for p, e in zip(adaptation.parameters, experiences, strict=True)]
+                rows.append(torch.stack(measures, dim=1))
+        self.inner.clock.read()
+        values = torch.cat(rows).double().cpu().numpy()
+        return Evaluation(problem.figure, values.reshape(tasks, repeats, -1).mean(axis=1))
+
+    def validate(self, tasks: int = 100) -> float:
+        """Evaluate on validation tasks, keep the meta-parameters if they are the best so far, and return the figure."""
+        evaluation = self.evaluate(tasks, split="validation", seed=EVALUATION_SEED + 1)
+        figure = float(evaluation.mean[-1])
+        self.logger.record(f"validation/{evaluation.figure}", figure)
+        score = figure if evaluation.figure == "return" else -figure
+        if np.isfinite(score) and (self.best is None or score > self.best["score"]):
+            kept = {name: value.detach().clone() for name, value in self.meta.items()}
+            self.best = {"score": score, "iteration": self.iteration, "meta": kept}
+        return figure
+
+    def restore_best(self) -> Self:
+        """Go back to the best meta-parameters by validation, if there was a validation."""
+        if self.best is not None:
+            self._set_meta(self.best["meta"])
+        return self
+
+    def _set_meta(self, meta: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in self.meta.items():
+                value.copy_(meta[name])
+
+    def picture(self) -> Any:
+        """Return a matplotlib figure of adaptation on a few unseen tasks; None where there is nothing to draw."""
+        return pictures.adaptation(self)
+
+    # -- keeping
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything a resumed run needs to a file, whole or not at all; return its path."""
+        return checkpoint.write(
+            path,
+            {
+                "agent": type(self).__name__,
+                "arguments": self.arguments,
+                "meta": {name: value.detach().cpu() for name, value in self.meta.items()},
+                "outer": self.outer.state_dict(),
+                "generator": self.generator.get_state(),
+                "iteration": self.iteration,
+                "num_timesteps": self.num_timesteps,
+                "best": self.best,
+            },
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        env: str | gym.Env[Any, Any] | None = None,
+        policy: str | nn.Module | None = None,
+        rule: type[UpdateRule] | None = None,
+        *,
+        device: str = "auto",
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+    ) -> Self:
+        """Return the agent that ``save`` wrote, ready to be used or trained on.
+
+        Args:
+            path: what ``save`` returned.
+            env: needed if the agent was given an environment rather than an id.
+            policy: needed if the agent was given a module: the same architecture again.
+            rule: needed if the rule is not one of ``metarl.rules``.
+            device: where to put it.
+            verbose: as in the constructor.
+            tensorboard_log: as in the constructor.
+
+        Raises:
+            CheckpointError: the file is missing, truncated, foreign, of another agent, or needs what was not handed in.
+        """
+        content = checkpoint.read(path)
+        if cls is not Agent and content["agent"] != cls.__name__:
+            raise CheckpointError(f"checkpoint {path} holds a {content['agent']}, not a {cls.__name__}: use {content['agent']}.load")
+        arguments = dict(content["arguments"])
+        handed = {"env": env, "policy": policy}
+        for name, value in handed.items():
+            arguments[name] = value if value is not None else arguments[name]
+            if arguments[name] is None:
+                raise CheckpointError(f"checkpoint {path} was made with its own {name}: hand it in again, load(path, {name}=...)")
+        found = rule or getattr(rules, arguments["rule"], None)
+        if found is None:
+            raise CheckpointError(f"checkpoint {path} was made with the rule {arguments['rule']}: hand it in, load(path, rule=...)")
+        if isinstance(arguments["env"], gym.Env):
+            arguments["env_kwargs"] = {}
+        loop = dict(arguments.pop("outer"))
+        arguments["outer"] = getattr(outer_loops, loop.pop("name"))(**loop)
+        arguments["rollouts"] = None if arguments["rollouts"] is None else Rollouts(**arguments["rollouts"])
+        arguments["rule"] = found
+        agent = cls.__new__(cls)
+        Agent.__init__(agent, **arguments, device=device, verbose=verbose, tensorboard_log=tensorboard_log)
+        shapes = {name: tuple(value.shape) for name, value in content["meta"].items()}
+        ours = {name: tuple(value.shape) for name, value in agent.meta.items()}
+        if shapes != ours:
+            raise CheckpointError(f"checkpoint {path} holds meta-parameters {shapes}, but this agent has {ours}: hand in the same policy")
+        agent._set_meta(content["meta"])
+        agent.outer.load_state_dict(content["outer"])
+        if agent.device.type == content["generator"].device.type:
+            agent.generator.set_state(content["generator"])
+        agent.iteration, agent.num_timesteps, agent.best = content["iteration"], content["num_timesteps"], content["best"]
+        return agent
+
+    # -- Stable-Baselines3's habits
+
+    @property
+    def logger(self) -> Logger:
+        """SB3's logger."""
+        if self._logger is None:
+            self._start_logger(type(self).__name__)
+        assert self._logger is not None
+        return self._logger
+
+    def set_logger(self, logger: Logger) -> None:
+        """Log with this SB3 logger from now on."""
+        self._logger = logger
+
+    def _start_logger(self, name: str) -> None:
+        if self._logger is not None:
+            return
+        quiet = processes.rank() > 0
+        folder = None if quiet else self.tensorboard_log
+        self._logger = configure_logger(0 if quiet else self.verbose, folder, name, reset_num_timesteps=True)
+        flat = {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in self.arguments.items()}
+        figure = f"{self.world.problem.figure}/after_{self.inner.steps}_steps"
+        parameters = HParam(flat, {figure: 0.0, "train/adaptation_gain": 0.0})
+        self._logger.record("hparams", parameters, exclude=("stdout", "log", "json", "csv"))
+
+    def _callbacks(self, callback: Any, iterations: int, progress_bar: bool) -> BaseCallback:
+        given = [] if callback is None else list(callback) if isinstance(callback, (list, tuple)) else [callback]
+        hooks = [hook if isinstance(hook, BaseCallback) else ConvertCallback(hook) for hook in given]
+        if progress_bar and processes.rank() == 0:
+            hooks.append(ProgressCallback(iterations))
+        joined = CallbackList(hooks)
+        joined.init_callback(self)  # type: ignore[arg-type]
+        return joined
+
+    def get_env(self) -> VecEnv:
+        """Return the environment as an SB3 vector environment, for SB3's callbacks."""
+        if self._vec_env is None:
+            self._vec_env = DummyVecEnv([lambda: Monitor(self.env)])
+        return self._vec_env
+
+    def get_vec_normalize_env(self) -> None:
+        """Return None: observations are not normalised."""
+        return None
+
+
+def _make_rule(rule: type[UpdateRule], layout: Layout, rule_kwargs: Mapping[str, Any]) -> UpdateRule:
+    try:
+        return rule(layout, **rule_kwargs)
+    except TypeError as error:
+        raise ConfigError(f"rule_kwargs={dict(rule_kwargs)!r} does not fit {rule.__name__}: {error}") from error
+
+
+def _make_outer(outer: str | OuterLoop | None, default: str) -> OuterLoop:
+    if isinstance(outer, OuterLoop):
+        return outer
+    name = default if outer is None else outer
+    if name not in OUTER:
+        raise unknown_name("outer", name, OUTER)
+    return OUTER[name]()

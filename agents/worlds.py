@@ -1,0 +1,298 @@
+"""The two worlds an agent can live in: policies in task families, and predictors in few-shot episodes.
+
+A world builds the learner and its problem from what the user handed in, and draws the tasks; nothing else in ``agents``
+tells the two apart.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metarl.agents.adapted import AdaptedPolicy, AdaptedPredictor
+from metarl.errors import ConfigError, TaskError, unknown_name
+from metarl.learner import Learner
+from metarl.networks import mlp
+from metarl.problems import Examples, PolicyProblem, Problem, Rollouts, SupervisedProblem
+from metarl.problems.distributions import Categorical, DiagonalGaussian, Distribution
+from metarl.problems.rollout import NumpyVectorEnv, TensorVectorEnv
+from metarl.problems.stochastic_policy import StochasticPolicy, check_fit
+
+
+class World(ABC):
+    """Where an agent learns."""
+
+    problem: Problem[Any]
+    env: gym.Env[Any, Any]
+    evaluation_batch: int
+
+    @abstractmethod
+    def sample(self, n: int, split: str, generator: torch.Generator, first: int = 0) -> Any:
+        """Return a meta-batch of n tasks; ``first`` counts the tasks the run has had before."""
+
+    @abstractmethod
+    def batches(self, n: int, split: str, generator: torch.Generator, repeats: int) -> Iterator[Any]:
+        """Yield n evaluation tasks in batches; the rows of a repeated task stand side by side."""
+
+    @abstractmethod
+    def slice(self, tasks: Any, rows: slice) -> Any:
+        """Return some tasks of a meta-batch."""
+
+    @abstractmethod
+    def own_task(self, given: Any, rows: int) -> tuple[Problem[Any], Any]:
+        """Return the problem and the meta-batch of one task for what ``agent.adapt`` was given."""
+
+    @abstractmethod
+    def wrap(self, parameters: Tensor) -> Any:
+        """Return full parameters, shape (P + S,), as what the user acts or predicts with."""
+
+
+def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    """Return an environment by id or as it is.
+
+    Raises:
+        ConfigError: an unknown id, with the nearest ones, or arguments that do not fit.
+    """
+    if not isinstance(env, str):
+        if env_kwargs:
+            raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} needs an env id; this environment is already made")
+        return env
+    if ":" not in env and env not in gym.registry:
+        known = [name for name in gym.registry if name.startswith("metarl/")]
+        raise unknown_name("env", env, known if env.startswith("metarl/") or "/" not in env else list(gym.registry))
+    try:
+        return gym.make(env, **env_kwargs)
+    except TypeError as error:
+        raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} does not fit {env}: {error}") from error
+
+
+def make_world(
+    policy: str | nn.Module,
+    env: gym.Env[Any, Any],
+    *,
+    adapted: str | Sequence[str],
+    policy_kwargs: Mapping[str, Any],
+    rollouts: Rollouts,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> World:
+    """Return the world that the environment belongs to.
+
+    Raises:
+        TaskError: an environment without tasks.
+        ConfigError: a policy that does not fit the environment.
+    """
+    if hasattr(env.unwrapped, "sample_episodes"):
+        return EpisodeWorld(policy, env, adapted, policy_kwargs, device, dtype)
+    if env.has_wrapper_attr("sample_tasks"):
+        return PolicyWorld(policy, env, adapted, policy_kwargs, rollouts, device, dtype)
+    raise TaskError(
+        f"env={env.unwrapped!r} has no tasks: it needs sample_tasks(n, split) and reset(options={{'task': task}}); "
+        "wrap it in metarl.envs.TaskAdapter, or derive it from metarl.envs.TaskFamily"
+    )
+
+
+class PolicyWorld(World):
+    """Policies in a task family, sampled through its vector environment."""
+
+    def __init__(
+        self,
+        policy: str | nn.Module,
+        env: gym.Env[Any, Any],
+        adapted: str | Sequence[str],
+        policy_kwargs: Mapping[str, Any],
+        rollouts: Rollouts,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.env = env
+        self._rollouts = rollouts
+        self._like = torch.zeros(0, device=device, dtype=dtype)
+        self.evaluation_batch = 20
+        space = env.observation_space
+        if not isinstance(space, gym.spaces.Box):
+            raise ConfigError(f"env: the observation space {space} is not a Box; wrap it in gymnasium.wrappers.FlattenObservation")
+        self._distribution = _distribution(env.action_space)
+        network = self._network(policy, int(np.prod(space.shape)), policy_kwargs).to(device, dtype)
+        check_fit(network, torch.zeros(1, int(np.prod(space.shape)), device=device, dtype=dtype))
+        self.learner = Learner(network, adapted)
+        self.problem = PolicyProblem(self.learner, self._distribution, lambda rows: self._vector(env, rows), rollouts)
+
+    def _network(self, policy: str | nn.Module, inputs: int, policy_kwargs: Mapping[str, Any]) -> StochasticPolicy:
+        kwargs = {"hidden": (100, 100), "log_std": 0.0, **policy_kwargs}
+        log_std = kwargs.pop("log_std")
+        if isinstance(policy, StochasticPolicy):
+            return policy
+        if isinstance(policy, nn.Module):
+            return StochasticPolicy(policy, self._distribution, log_std)
+        if policy != "MlpPolicy":
+            raise unknown_name("policy", policy, ["MlpPolicy"])
+        try:
+            return StochasticPolicy(mlp(inputs, self._distribution.outputs, **kwargs), self._distribution, log_std)
+        except TypeError as error:
+            raise ConfigError(f"policy_kwargs={dict(policy_kwargs)!r} does not fit MlpPolicy: {error}") from error
+
+    def _vector(self, env: gym.Env[Any, Any], rows: int) -> TensorVectorEnv:
+        """Return a vector environment like ``env``: its registered one if that steps on tensors, else Gymnasium's."""
+        spec, mode = env.spec, self._rollouts.vectorization
+        wrapped = spec is None or bool(spec.additional_wrappers) or env.unwrapped is env
+        if not wrapped and spec is not None and spec.vector_entry_point is not None and mode == "auto":
+            names = {str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, torch.float64)}
+            dtype = next(name for name, value in names.items() if value == self._like.dtype)
+            vector: Any = gym.make_vec(spec, num_envs=rows, device=self._like.device, dtype=dtype)
+            if hasattr(vector, "tensor_step"):
+                return vector  # type: ignore[no-any-return]
+        horizon = None if spec is None else spec.max_episode_steps
+        if horizon is None:
+            horizon = getattr(env, "_max_episode_steps", None)
+        if horizon is None:
+            raise ConfigError(
+                f"env={env.unwrapped!r} has no time limit, so trajectories might never end: register it with max_episode_steps "
+                "or wrap it in gymnasium.wrappers.TimeLimit"
+            )
+        if spec is not None:
+            make = [lambda: gym.make(spec)] * rows
+        else:
+            make = [lambda: copy.deepcopy(env)] * rows
+        kind = gym.vector.AsyncVectorEnv if mode == "async" else gym.vector.SyncVectorEnv
+        return NumpyVectorEnv(kind(make), horizon, self._like)
+
+    def sample(self, n: int, split: str, generator: torch.Generator, first: int = 0) -> list[Any]:
+        """Return n tasks, drawn by the family from a seed that the run's generator gives."""
+        seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
+        self.env.reset(seed=seed)
+        # how much a reset draws may depend on the past, and a resumed run has none
+        self.env.unwrapped.np_random = np.random.default_rng(seed)
+        return list(self.env.get_wrapper_attr("sample_tasks")(n, split))
+
+    def batches(self, n: int, split: str, generator: torch.Generator, repeats: int) -> Iterator[list[Any]]:
+        """Yield the tasks, a meta-batch at a time."""
+        tasks = [task for task in self.sample(n, split, generator) for _ in range(repeats)]
+        for start in range(0, len(tasks), self.evaluation_batch):
+            yield tasks[start : start + self.evaluation_batch]
+
+    def slice(self, tasks: list[Any], rows: slice) -> list[Any]:
+        """Return some of the tasks."""
+        return tasks[rows]
+
+    def own_task(self, given: Any, rows: int) -> tuple[PolicyProblem, list[Any]]:
+        """Return the problem of the given environment's own task."""
+        if not isinstance(given, gym.Env):
+            raise ConfigError(f"adapt() of a policy needs an environment, not {type(given).__name__}")
+        if given.observation_space.shape != self.env.observation_space.shape:
+            raise ConfigError(
+                f"env={given.unwrapped!r} has observations of shape {given.observation_space.shape}; this agent was made for "
+                f"{self.env.observation_space.shape}"
+            )
+        task = given.get_wrapper_attr("task") if given.has_wrapper_attr("task") else None
+        if task is None:
+            _, info = given.reset()
+            task = info.get("task")
+        vector = self._vector(given, rows)
+        return PolicyProblem(self.learner, self._distribution, lambda _: vector, self._rollouts), [task]
+
+    def wrap(self, parameters: Tensor) -> AdaptedPolicy:
+        """Return an SB3-style policy."""
+        return AdaptedPolicy(
+            self.env.observation_space, self.env.action_space, self.learner, self._distribution, parameters
+        ).to(parameters.device)
+
+
+class EpisodeWorld(World):
+    """Predictors in few-shot episodes."""
+
+    def __init__(
+        self,
+        policy: str | nn.Module,
+        env: gym.Env[Any, Any],
+        adapted: str | Sequence[str],
+        policy_kwargs: Mapping[str, Any],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.env = env
+        self.family: Any = env.unwrapped
+        self._like = torch.zeros(0, device=device, dtype=dtype)
+        self.evaluation_batch = 1000
+        if isinstance(policy, nn.Module):
+            module = policy
+        elif policy in self.family.networks:
+            try:
+                module = self.family.networks[policy](self.family.input_shape, self.family.output_size, **policy_kwargs)
+            except TypeError as error:
+                raise ConfigError(f"policy_kwargs={dict(policy_kwargs)!r} does not fit {policy}: {error}") from error
+        else:
+            raise unknown_name("policy", policy, self.family.networks)
+        self.learner = Learner(module.to(device, dtype), adapted)
+        self.problem = SupervisedProblem(self.learner, self.family.loss)
+        self._check_fit(module)
+
+    def _check_fit(self, module: nn.Module) -> None:
+        episodes = self.family.sample_episodes(1, "train", torch.Generator(self._like.device), dtype=self._like.dtype)
+        inputs = episodes.support.inputs[0]
+        try:
+            with torch.no_grad():
+                outputs = module(inputs)
+        except RuntimeError as error:
+            raise ConfigError(f"policy={type(module).__name__} cannot take inputs of shape {tuple(inputs.shape)}: {error}") from error
+        if outputs.shape != (len(inputs), self.family.output_size):
+            raise ConfigError(
+                f"policy={type(module).__name__} gives outputs of shape {tuple(outputs.shape)}, but {self.family} needs "
+                f"{(len(inputs), self.family.output_size)}: change its last layer"
+            )
+
+    def sample(self, n: int, split: str, generator: torch.Generator, first: int = 0) -> Any:
+        """Return a batch of n episodes."""
+        return self.family.sample_episodes(n, split, generator, first=first, dtype=self._like.dtype)
+
+    def batches(self, n: int, split: str, generator: torch.Generator, repeats: int) -> Iterator[Any]:
+        """Yield the episodes, about a thousand at a time."""
+        at_once = max(1, self.evaluation_batch // repeats)
+        for first in range(0, n, at_once):
+            count = min(at_once, n - first)
+            yield self.family.sample_episodes(count, split, generator, first=first, repeats=repeats, dtype=self._like.dtype)
+
+    def slice(self, tasks: Any, rows: slice) -> Any:
+        """Return some of the episodes."""
+        return type(tasks)(*(type(examples)(*(tensor[rows] for tensor in examples)) for examples in tasks))
+
+    def own_task(self, given: Any, rows: int) -> tuple[SupervisedProblem, Any]:
+        """Return the support set of an observation (or of a fresh episode of an environment) as a batch of one."""
+        if isinstance(given, gym.Env):
+            given, _ = given.reset()
+        try:
+            support = Examples(*(self._batch(given[name]) for name in ("support_inputs", "support_targets")))
+        except (KeyError, TypeError, IndexError) as error:
+            raise ConfigError(
+                "adapt() of a predictor needs an episode environment or its observation: a dictionary with "
+                "support_inputs and support_targets"
+            ) from error
+        return self.problem, _Support(support)
+
+    def _batch(self, array: Any) -> Tensor:
+        tensor = torch.as_tensor(np.asarray(array), device=self._like.device)[None]
+        return tensor.to(self._like.dtype) if tensor.is_floating_point() else tensor
+
+    def wrap(self, parameters: Tensor) -> AdaptedPredictor:
+        """Return a predictor."""
+        return AdaptedPredictor(self.learner, parameters)
+
+
+class _Support:
+    """A meta-batch with support sets only."""
+
+    def __init__(self, support: Examples) -> None:
+        self.support = support
+
+
+def _distribution(space: gym.spaces.Space[Any]) -> Distribution:
+    if isinstance(space, gym.spaces.Box):
+        return DiagonalGaussian(int(np.prod(space.shape)))
+    if isinstance(space, gym.spaces.Discrete):
+        return Categorical(int(space.n))
+    raise ConfigError(f"env: the action space {space} is neither Box nor Discrete, and no other is supported")

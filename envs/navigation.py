@@ -1,0 +1,285 @@
+"""2D navigation: a point must find a goal that only the reward tells of.
+
+Finn, Abbeel and Levine 2017, section 5.3 and appendix A.2, by the conventions of Finn's code; varying starts as in Li et
+al. 2017, "Meta-SGD", section 4.3.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarl.envs.task_family import TaskFamily
+from metarl.errors import ConfigError, TaskError, require_positive
+from metarl.tasks import Array, Split, Task
+
+HALF_SIDE = 0.5
+"""Goals and starts are drawn from the square [-0.5, 0.5]^2."""
+GOAL_RADIUS = 0.01
+"""An episode ends when both coordinates are this near to the goal's."""
+HORIZON = 100
+"""The registered time limit, in steps."""
+
+
+class Dynamics:
+    """The motion, reward and ending of 2D navigation, for any number of points at once.
+
+    Args:
+        action_scale: how far an action of 1 moves the point.
+        action_limit: actions are clipped to [-action_limit, action_limit] before they are scaled.
+    """
+
+    def __init__(self, action_scale: float, action_limit: float) -> None:
+        require_positive(action_scale=action_scale, action_limit=action_limit)
+        self.action_scale = action_scale
+        self.action_limit = action_limit
+
+    def step(self, position: Tensor, action: Tensor, goal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the new positions (..., 2), the rewards (...) and whether the goal is reached (...)."""
+        position = position + self.action_scale * action.clamp(-self.action_limit, self.action_limit)
+        offset = position - goal
+        reward = -(offset * offset).sum(-1).sqrt()
+        return position, reward, (offset.abs() < GOAL_RADIUS).all(-1)
+
+    def spaces(self) -> tuple[gym.spaces.Box, gym.spaces.Box]:
+        """Return the observation and the action space of one environment."""
+        reach = HALF_SIDE + HORIZON * self.action_scale * self.action_limit
+        observation = gym.spaces.Box(-reach, reach, (2,), np.float32)
+        return observation, gym.spaces.Box(-self.action_limit, self.action_limit, (2,), np.float32)
+
+
+class Navigation2D(TaskFamily[Array, Array]):
+    """A point in the plane that must reach an unseen goal.
+
+    ## Observation
+    `Box((2,), float32)`: the position x, y. It starts within the unit square; the bounds are how far 100 steps can carry it.
+
+    ## Action
+    `Box(-1, 1, (2,), float32)`: the velocity. It is clipped to the box and multiplied by 0.1, so a step is at most 0.1 along
+    each axis (Finn's environment and its normalising wrapper).
+
+    ## Reward
+    Minus the Euclidean distance from the new position to the goal; at most 0. (MAML's text says squared; its code and its
+    published figures are not.)
+
+    ## Start
+    The origin; with ``varying_start`` the task's own start.
+
+    ## End
+    Terminated when both coordinates are within 0.01 of the goal's; truncated after 100 steps by the registered time limit.
+
+    ## Task
+    `{"goal": (x, y)}`, uniform in [-0.5, 0.5]^2; with ``varying_start`` also `{"start": (x, y)}`, from the same square.
+
+    ## Arguments
+    - `task`: the first task; without it the first `reset` draws one.
+    - `varying_start`: whether tasks have a start.
+    - `action_scale`, `action_limit`: 0.1 and 1. Meta-SGD's text has neither clip nor scale; `action_scale=1,
+      action_limit=10` is that reading (a bound of 10 is never met, and keeps the action space finite).
+    - `render_mode`: `"rgb_array"` or `"human"`.
+
+    ## Version history
+    - v0: the first.
+    """
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 20}
+
+    def __init__(
+        self,
+        task: Mapping[str, Any] | None = None,
+        varying_start: bool = False,
+        action_scale: float = 0.1,
+        action_limit: float = 1.0,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ConfigError(f"render_mode={render_mode!r} must be None, 'rgb_array' or 'human'")
+        self.render_mode = render_mode
+        self.varying_start = varying_start
+        self.dynamics = Dynamics(action_scale, action_limit)
+        self.observation_space, self.action_space = self.dynamics.spaces()
+        corner = np.full(2, HALF_SIDE, np.float32)
+        self.bounds = {name: (-corner, corner) for name in (("goal", "start") if varying_start else ("goal",))}
+        self._path: list[Array] = []
+        self._figure: Any = None
+        if task is not None:
+            self.task = task
+
+    def draw_tasks(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Draw goals, and starts if they vary, uniformly from the square; arrays of shape (n, 2)."""
+        return {name: rng.uniform(low, high, (n, 2)).astype(np.float32) for name, (low, high) in self.bounds.items()}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Put the point at its start; ``options={"task": task}`` sets the task."""
+        super().reset(seed=seed)
+        task = self.take_task(options)
+        self._path = [task.get("start", np.zeros(2, np.float32)).copy()]
+        if self.render_mode == "human":
+            self.render()
+        return self._path[0].copy(), {"task": self.task}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Move by the scaled, clipped action."""
+        assert self._task is not None, "call reset() before step()"
+        position, reward, reached = self.dynamics.step(
+            torch.as_tensor(self._path[-1]), torch.as_tensor(np.asarray(action, np.float32)), torch.as_tensor(self._task["goal"])
+        )
+        self._path.append(position.numpy())
+        if self.render_mode == "human":
+            self.render()
+        return self._path[-1].copy(), reward.item(), bool(reached), False, {"task": self.task}
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """Draw the path so far and the goal: an array of shape (400, 400, 3), or a window."""
+        if self.render_mode is None:
+            gym.logger.warn("render() was called without a render mode: gym.make(id, render_mode='rgb_array')")
+            return None
+        import matplotlib.pyplot as plt
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        if self._figure is None:
+            human = self.render_mode == "human"
+            self._figure = plt.figure(figsize=(4, 4)) if human else Figure(figsize=(4, 4), dpi=100)
+            self._figure.add_axes((0.1, 0.1, 0.85, 0.85))
+        axes = self._figure.axes[0]
+        axes.clear()
+        path = np.stack(self._path)
+        axes.plot(path[:, 0], path[:, 1], "-", color="tab:blue", linewidth=1)
+        axes.plot(*path[-1], "o", color="tab:blue", label="point")
+        if self._task is not None:
+            axes.plot(*self._task["goal"], "*", color="tab:red", markersize=14, label="goal")
+        side = max(1.2 * HALF_SIDE, float(np.abs(path).max()) * 1.05)
+        axes.set(xlim=(-side, side), ylim=(-side, side), aspect="equal", title=f"step {len(path) - 1}")
+        if self.render_mode == "human":
+            plt.pause(1 / self.metadata["render_fps"])
+            return None
+        canvas = FigureCanvasAgg(self._figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._figure is not None and self.render_mode == "human":
+            import matplotlib.pyplot as plt
+
+            plt.close(self._figure)
+        self._figure = None
+
+
+class Navigation2DVector(VectorEnv[Array, Array, Array]):
+    """Many points, each with its own task, moved as one batch by the same dynamics.
+
+    At its surface it is Gymnasium's: numpy arrays, ``reset(options={"task": tasks})`` with one task per sub-environment (or
+    one for all), and a row is started anew in the step after its episode's end. Beneath, ``tensor_reset`` and ``tensor_step``
+    work on tensors of any device, without a new start: rows that have ended may be stepped on, and their rewards ignored.
+
+    Args:
+        num_envs: how many points.
+        max_episode_steps: steps after which an episode is truncated.
+        device: where the tensors live.
+        dtype: of positions and rewards beneath the numpy surface, by name: ``"float32"`` or ``"float64"``.
+        env_kwargs: the arguments of ``Navigation2D``.
+    """
+
+    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int = HORIZON,
+        device: str | torch.device = "cpu",
+        dtype: str = "float32",
+        **env_kwargs: Any,
+    ) -> None:
+        require_positive(num_envs=num_envs, max_episode_steps=max_episode_steps)
+        self.num_envs = num_envs
+        self.horizon = max_episode_steps
+        self.device = torch.device(device)
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self._family = Navigation2D(**env_kwargs)
+        self.single_observation_space = self._family.observation_space
+        self.single_action_space = self._family.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._tasks: list[Task] = [self._family.task] * num_envs if self._family.task is not None else []
+        self._ended = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+
+    def sample_tasks(self, n: int, split: Split = "train") -> list[Task]:
+        """Draw n tasks, as the single environment does."""
+        return self._family.sample_tasks(n, split)
+
+    def _column(self, tasks: Sequence[Mapping[str, Any]], name: str) -> Tensor:
+        return torch.as_tensor(np.stack([task[name] for task in tasks]), device=self.device).to(self.dtype)
+
+    def tensor_reset(self, tasks: Sequence[Mapping[str, Any]], seeds: Tensor | None = None) -> Tensor:
+        """Set one task per row and put the points at their starts; return positions, shape (num_envs, 2).
+
+        Args:
+            tasks: one for each row.
+            seeds: not needed: nothing here is random.
+
+        Raises:
+            TaskError: not one task per row, or a task outside the family.
+        """
+        if len(tasks) != self.num_envs:
+            raise TaskError(f"task: {len(tasks)} tasks were given for {self.num_envs} sub-environments; give one for each")
+        checked = {id(task): self._family.check_task(task) for task in tasks}  # a row's task is often the same object
+        self._tasks = [checked[id(task)] for task in tasks]
+        self._goal = self._column(self._tasks, "goal")
+        self._start = self._column(self._tasks, "start") if self._family.varying_start else torch.zeros_like(self._goal)
+        self._position = self._start
+        self._elapsed = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
+        return self._position
+
+    def tensor_step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return positions (num_envs, 2), rewards (num_envs,) and whether each episode has ended (num_envs,)."""
+        self._position, reward, self._reached = self._family.dynamics.step(self._position, actions, self._goal)
+        self._elapsed = self._elapsed + 1
+        return self._position, reward, self._reached | (self._elapsed >= self.horizon)
+
+    def reset(  # type: ignore[override]
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Start every row, with the tasks in ``options["task"]`` if given."""
+        super().reset(seed=seed)
+        self._family.reset(seed=seed)
+        if options and "task" in options:
+            given = options["task"]
+            tasks = [given] * self.num_envs if isinstance(given, Mapping) else list(given)
+        else:
+            tasks = self._tasks or self.sample_tasks(self.num_envs)
+        self.tensor_reset(tasks)
+        self._ended = torch.zeros_like(self._ended)
+        return self._observation(), self._info()
+
+    def step(self, actions: Array) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Move every row; those that ended in the step before start anew instead."""
+        fresh = self._ended
+        _, reward, done = self.tensor_step(torch.as_tensor(np.asarray(actions), device=self.device).to(self.dtype))
+        self._position = torch.where(fresh[:, None], self._start, self._position)
+        self._elapsed = torch.where(fresh, 0, self._elapsed)
+        terminated = self._reached & ~fresh
+        self._ended = done & ~fresh
+        truncated = self._ended & (self._elapsed >= self.horizon)
+        return (
+            self._observation(),
+            torch.where(fresh, 0, reward).cpu().numpy().astype(np.float64),
+            terminated.cpu().numpy(),
+            truncated.cpu().numpy(),
+            self._info(),
+        )
+
+    def _observation(self) -> Array:
+        return self._position.to("cpu", torch.float32).numpy().copy()
+
+    def _info(self) -> dict[str, Any]:
+        tasks = np.empty(self.num_envs, dtype=object)
+        tasks[:] = [{name: value.copy() for name, value in task.items()} for task in self._tasks]
+        return {"task": tasks, "_task": np.ones(self.num_envs, dtype=bool)}

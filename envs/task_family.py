@@ -1,0 +1,132 @@
+"""What a task family is: a Gymnasium environment that has tasks, and can be told which one it is."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import gymnasium as gym
+import numpy as np
+
+from metarl.errors import ConfigError, TaskError
+from metarl.tasks import Array, Bounds, Split, Task, check_task, split_index
+
+Observation = TypeVar("Observation")
+Action = TypeVar("Action")
+
+
+class TaskFamily(gym.Env[Observation, Action], Generic[Observation, Action]):
+    """An environment with tasks.
+
+    ``sample_tasks`` draws tasks; ``reset(options={"task": task})`` or setting ``task`` takes one on; a bare ``reset()`` keeps
+    the one in force (the first draws one). ``info["task"]`` names it.
+
+    A task is a dictionary of float arrays. A family says which in ``draw_tasks`` and ``bounds``; everything else is here.
+    """
+
+    bounds: Bounds
+    """The lowest and highest values of every entry of a task."""
+    _task: Task | None = None
+
+    @abstractmethod
+    def draw_tasks(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Return n tasks as one array per entry, each with n rows."""
+
+    def sample_tasks(self, n: int, split: Split = "train") -> list[Task]:
+        """Draw n tasks from the environment's random generator, which ``reset(seed=...)`` seeds.
+
+        Args:
+            n: how many.
+            split: the splits of a continuous family are separate streams of the same distribution.
+
+        Raises:
+            ConfigError: n is not positive or the split is unknown.
+        """
+        if n < 1:
+            raise ConfigError(f"n={n!r} tasks cannot be sampled: ask for at least one")
+        rng = np.random.default_rng([int(self.np_random.integers(2**31)), split_index(split)])
+        columns = self.draw_tasks(n, rng)
+        return [{name: values[i] for name, values in columns.items()} for i in range(n)]
+
+    @property
+    def task(self) -> Task | None:
+        """The task in force; None before the first."""
+        return None if self._task is None else {name: value.copy() for name, value in self._task.items()}
+
+    @task.setter
+    def task(self, task: Mapping[str, Any]) -> None:
+        self._task = self.check_task(task)
+
+    def check_task(self, task: Mapping[str, Any]) -> Task:
+        """Return the task as float32 arrays.
+
+        Raises:
+            TaskError: a missing, unknown, misshapen or out-of-range entry.
+        """
+        return check_task(type(self).__name__, task, self.bounds)
+
+    def take_task(self, options: Mapping[str, Any] | None) -> Task:
+        """Take on the task that ``reset`` was given, or keep the one in force, or draw the first; return it."""
+        if options and "task" in options:
+            self.task = options["task"]
+        elif self._task is None:
+            self.task = self.sample_tasks(1)[0]
+        assert self._task is not None
+        return self._task
+
+
+class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
+    """Gives the task-family protocol to an environment whose tasks follow another convention.
+
+    Understood without further words are ``sample_tasks(n)`` with ``reset_task(task)`` (the older meta-RL libraries) or with
+    ``set_task(task)``. For others, such as Meta-World's benchmark objects, hand in the two functions.
+
+    Args:
+        env: the environment.
+        sample: ``(n, split) -> tasks``, if the environment has no ``sample_tasks``.
+        set_task: ``task -> None``, if it has neither ``set_task`` nor ``reset_task``.
+
+    Raises:
+        TaskError: the environment has no tasks that could be found.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        sample: Callable[[int, str], list[Any]] | None = None,
+        set_task: Callable[[Any], object] | None = None,
+    ) -> None:
+        super().__init__(env)
+        inner = env.unwrapped
+        set_task = set_task or getattr(inner, "set_task", None) or getattr(inner, "reset_task", None)
+        if set_task is None or (sample is None and not hasattr(inner, "sample_tasks")):
+            raise TaskError(
+                f"env={inner!r} has no tasks: it needs sample_tasks(n) and set_task(task) or reset_task(task); "
+                "hand in TaskAdapter(env, sample=..., set_task=...)"
+            )
+        self._sample = sample
+        self._set_task = set_task
+        self._task: Any = None
+
+    def sample_tasks(self, n: int, split: Split = "train") -> list[Any]:
+        """Draw n tasks."""
+        if self._sample is not None:
+            return list(self._sample(n, split))
+        return list(self.env.unwrapped.sample_tasks(n))  # type: ignore[attr-defined]
+
+    @property
+    def task(self) -> Any:
+        """The task in force."""
+        return self._task
+
+    @task.setter
+    def task(self, task: Any) -> None:
+        self._set_task(task)
+        self._task = task
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset, taking on ``options["task"]`` if given."""
+        if options and "task" in options:
+            options = dict(options)
+            self.task = options.pop("task")
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, {**info, "task": self._task}

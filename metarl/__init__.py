@@ -1,0 +1,67 @@
+"""metarl: one adaptation layer that teaches policies and predictors to learn a new task from a handful of data.
+
+Importing it registers the Gymnasium ids, by name; environments and agents are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from metarl.agents import MAML as MAML
+    from metarl.agents import Agent as Agent
+    from metarl.agents import Evaluation as Evaluation
+    from metarl.agents import MetaSGD as MetaSGD
+    from metarl.envs import TaskAdapter as TaskAdapter
+    from metarl.envs import TaskFamily as TaskFamily
+    from metarl.learner import Layout as Layout
+    from metarl.learner import Learner as Learner
+    from metarl.outer import TRPO as TRPO
+    from metarl.outer import GradientDescent as GradientDescent
+    from metarl.problems import Rollouts as Rollouts
+    from metarl.rules import UpdateRule as UpdateRule
+    from metarl.supervised import EpisodeEnv as EpisodeEnv
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "metarl.agents": ("Agent", "Evaluation", "MAML", "MetaSGD"),
+    "metarl.envs": ("TaskAdapter", "TaskFamily"),
+    "metarl.learner": ("Layout", "Learner"),
+    "metarl.outer": ("GradientDescent", "TRPO"),
+    "metarl.problems": ("Rollouts",),
+    "metarl.rules": ("UpdateRule",),
+    "metarl.supervised": ("EpisodeEnv",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'metarl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME_OF])
+
+
+def _register() -> None:
+    navigation = {
+        "entry_point": "metarl.envs.navigation:Navigation2D",
+        "vector_entry_point": "metarl.envs.navigation:Navigation2DVector",
+        "max_episode_steps": 100,
+    }
+    specs: dict[str, dict[str, Any]] = {
+        "metarl/Navigation2D-v0": navigation,
+        "metarl/Navigation2DVaryingStart-v0": {**navigation, "kwargs": {"varying_start": True}},
+        "metarl/BernoulliBandit-v0": {"entry_point": "metarl.envs.bandit:BernoulliBandit", "max_episode_steps": 20},
+        "metarl/Sine-v0": {"entry_point": "metarl.supervised.sine:Sine"},
+    }
+    for name, spec in specs.items():
+        if name not in gymnasium.registry:
+            gymnasium.register(name, **spec)
+
+
+_register()

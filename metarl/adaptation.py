@@ -1,0 +1,125 @@
+r"""The inner loop: a rule's steps on every task at once.
+
+One mechanism serves every algorithm and both worlds:
+$\theta_{i,t+1} = u(\theta_{i,t}, \nabla L_i(\theta_{i,t}), L_i(\theta_{i,t}), s_{i,t}, t)$ for tasks i and steps t.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value
+
+from metarl.clock import Clock
+from metarl.errors import require_positive
+from metarl.problems.base import Problem, Tasks
+from metarl.rules.base import State, UpdateRule
+
+Meta = dict[str, Tensor]
+"""The meta-parameters: ``"theta"``, shape (P,); ``"shared"``, shape (S,); and ``"rule.<name>"`` for the rule's own."""
+
+
+@dataclass
+class Adaptation:
+    """What an adaptation did, kept so that an outer loop can replay it under other meta-parameters.
+
+    Attributes:
+        parameters: full parameters before the first and after each step, T + 1 tensors of shape (tasks, P + S).
+        experiences: the support experience of each step, T of them.
+        losses: the support loss before each step, T tensors of shape (tasks,), detached.
+    """
+
+    parameters: list[Tensor] = field(default_factory=list)
+    experiences: list[Any] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+
+    @property
+    def adapted(self) -> Tensor:
+        """The full parameters after the last step, shape (tasks, P + S)."""
+        return self.parameters[-1]
+
+
+class InnerLoop:
+    """Adapts a problem's learner with a rule.
+
+    Args:
+        problem: gives experience and loss.
+        rule: the update rule.
+        steps: T, the inner steps in training.
+        first_order: treat gradients and losses as constants in the meta-gradient, as first-order MAML does.
+
+    Raises:
+        ConfigError: ``steps`` is not positive.
+    """
+
+    def __init__(self, problem: Problem[Any], rule: UpdateRule, steps: int = 1, first_order: bool = False) -> None:
+        require_positive(inner_steps=steps)
+        self.problem = problem
+        self.rule = rule
+        self.steps = steps
+        self.first_order = first_order
+        self.clock = Clock()
+
+    def initial_meta(self) -> Meta:
+        """Return where meta-learning starts: the learner's own parameters and the rule's, as leaves with gradients."""
+        theta, shared = self.problem.learner.initial()
+        meta = {"theta": theta}
+        if shared.numel():
+            meta["shared"] = shared
+        meta |= {f"rule.{name}": p.detach().clone().to(theta) for name, p in self.rule.named_parameters()}
+        return {name: value.requires_grad_() for name, value in meta.items()}
+
+    def adapt(self, meta: Meta, tasks: Tasks, generator: torch.Generator, steps: int | None = None) -> Adaptation:
+        """Adapt to every task, collecting each step's support experience with the parameters before it.
+
+        Differentiable in ``meta`` unless under ``torch.no_grad``; sampling itself never is.
+
+        Args:
+            meta: the meta-parameters.
+            tasks: the meta-batch.
+            generator: the source of the experience's noise.
+            steps: inner steps, if other than in training.
+        """
+        kept = Adaptation()
+        self._unroll(meta, kept, self.steps if steps is None else steps, self.problem.count(tasks), tasks, generator)
+        return kept
+
+    def replay(self, meta: Meta, experiences: list[Any]) -> Tensor:
+        """Return the full adapted parameters, shape (tasks, P + S), on kept experience; differentiable in ``meta``."""
+        kept = Adaptation(experiences=experiences)
+        self._unroll(meta, kept, len(experiences), len(experiences[0][0]) if experiences else 1, None, None)
+        return kept.adapted
+
+    def _unroll(
+        self, meta: Meta, kept: Adaptation, steps: int, count: int, tasks: Tasks, generator: torch.Generator | None
+    ) -> None:
+        learner = self.problem.learner
+        theta, shared = meta["theta"], meta.get("shared", meta["theta"].new_zeros(0))
+        rule_parameters = {name[len("rule.") :]: value for name, value in meta.items() if name.startswith("rule.")}
+        full = learner.join(theta, shared)
+        kept.parameters.append(full.expand(count, -1))
+        state = self.rule.initial_state(theta)
+
+        def inner_step(theta: Tensor, state: State, experience: Any, step: int) -> tuple[Tensor, State, Tensor]:
+            def support_loss(theta: Tensor) -> Tensor:
+                return self.problem.loss(learner.join(theta, shared), experience)
+
+            gradient, loss = grad_and_value(support_loss)(theta)
+            if self.first_order:
+                gradient, loss = gradient.detach(), loss.detach()
+            theta, state = functional_call(self.rule, rule_parameters, (theta, gradient, loss, state, step))
+            return theta, state, loss
+
+        for step in range(steps):
+            if generator is not None:
+                with self.clock("sampling"):
+                    kept.experiences.append(self.problem.collect(kept.adapted.detach(), tasks, "support", generator))
+            # before the first step every task has the same theta and state: one shared copy is faster to differentiate
+            axis = None if step == 0 else 0
+            batched = torch.vmap(inner_step, in_dims=(axis, axis, 0, None))
+            with self.clock("adaptation") if generator is not None else nullcontext():
+                theta, state, loss = batched(theta, state, kept.experiences[step], step)
+            kept.losses.append(loss.detach())
+            kept.parameters.append(learner.join(theta, shared))

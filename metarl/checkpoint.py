@@ -1,0 +1,62 @@
+"""Checkpoints: files of names, arguments and tensors, written whole and safe to load (no pickled code)."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metarl.errors import CheckpointError
+
+FORMAT = "metarl-checkpoint"
+VERSION = 1
+
+
+def with_suffix(path: str | os.PathLike[str]) -> Path:
+    """Return the path, with ``.pt`` added if it has no suffix."""
+    path = Path(path)
+    return path if path.suffix else path.with_suffix(".pt")
+
+
+def write(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:
+    """Write plain containers and tensors to a file, which appears whole or not at all; return its path.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    path = with_suffix(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"checkpoint {path} cannot be written: {error}; choose a writable folder with space") from error
+    return path
+
+
+def read(path: str | os.PathLike[str], map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Return what ``write`` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, or not a metarl checkpoint.
+    """
+    path = Path(path) if Path(path).is_file() else with_suffix(path)
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist: give the path that save() returned, or a run folder's checkpoint.pt")
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # torch raises many kinds for truncated and foreign files
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read ({type(error).__name__}): it is truncated or was not written by metarl; "
+            "use an earlier checkpoint"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"checkpoint {path} was not written by metarl: load it with the library that wrote it")
+    if content["version"] > VERSION:
+        raise CheckpointError(f"checkpoint {path} has version {content['version']}, newer than {VERSION}: upgrade metarl")
+    return content

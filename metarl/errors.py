@@ -1,0 +1,46 @@
+"""The errors that metarl raises for bad input: each names the field, the value and the remedy."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MetaRLError(Exception):
+    """The base of every error that metarl raises on purpose."""
+
+
+class ConfigError(MetaRLError, ValueError):
+    """An argument, option or name that cannot be used."""
+
+
+class TaskError(MetaRLError, ValueError):
+    """A task that does not belong to the family it was given to, or an environment that has no tasks."""
+
+
+class NonFiniteError(MetaRLError, FloatingPointError):
+    """A loss, reward or gradient that is infinite or not a number; the outer step was refused."""
+
+
+class CheckpointError(MetaRLError, RuntimeError):
+    """A checkpoint that is missing, truncated, foreign, or made for something else."""
+
+
+def unknown_name(field: str, value: object, known: Iterable[str]) -> ConfigError:
+    """Return the error for a name that is not among ``known``, with the nearest ones first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return ConfigError(f"{field}={value!r} is not known: {hint}choose one of {', '.join(names) or '(none)'}")
+
+
+def require_positive(**fields: float) -> None:
+    """Raise ConfigError for the first field whose value is not above zero."""
+    for field, value in fields.items():
+        if not value > 0:
+            raise ConfigError(f"{field}={value!r} must be above zero")
+
+
+def require_between(low: float, high: float, **fields: float) -> None:
+    """Raise ConfigError for the first field whose value lies outside [low, high]."""
+    for field, value in fields.items():
+        if not low <= value <= high:
+            raise ConfigError(f"{field}={value!r} must lie in [{low}, {high}]")

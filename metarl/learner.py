@@ -1,0 +1,142 @@
+"""A learner: an nn.Module as a function of one flat parameter vector theta."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each named parameter lies in a flat vector.
+
+    Attributes:
+        names: the parameters' names, in the order of the vector.
+        shapes: their shapes, in the same order.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many coordinates each parameter takes."""
+        return tuple(shape.numel() for shape in self.shapes)
+
+    @property
+    def size(self) -> int:
+        """P, the length of the vector."""
+        return sum(self.sizes)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The modules that own the parameters, each once, in order: a weight and its bias are one layer."""
+        return tuple(dict.fromkeys(name.rpartition(".")[0] for name in self.names))
+
+    def layer_index(self) -> Tensor:
+        """Return for every coordinate the index of its layer in ``layers``, shape (P,), int64."""
+        rows = [self.layers.index(name.rpartition(".")[0]) for name in self.names]
+        return torch.repeat_interleave(torch.tensor(rows, dtype=torch.long), torch.tensor(self.sizes, dtype=torch.long))
+
+    def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return the named parameters as one vector, shape (P,)."""
+        if not self.names:
+            return torch.zeros(0)
+        return torch.cat([parameters[name].reshape(-1) for name in self.names])
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return views of a vector of shape (P,) under the parameters' names and shapes."""
+        parts = vector.split(self.sizes) if self.names else ()
+        return {name: part.view(shape) for name, shape, part in zip(self.names, self.shapes, parts, strict=True)}
+
+
+class Learner:
+    """Turns a module into a function of theta, and says which of its parameters a task may change.
+
+    The adapted parameters are theta, shape (P,). The others are meta-learned too but stay the same for every task:
+    the shared vector, shape (S,). ``join`` puts the two together as the vector that the module is called with.
+
+    Args:
+        module: the network; its current parameters are where meta-learning starts.
+        adapted: which parameters the inner loop changes. ``"all"`` as in MAML; ``"head"``, the last layer only, as in
+            ANIL (Raghu et al. 2020, "Rapid Learning or Feature Reuse?"); or patterns such as ``["head.*", "*.bias"]``.
+
+    Raises:
+        ConfigError: nothing matches ``adapted``, the module has no parameters, or it holds normalisation or recurrent
+            layers of which torch.func takes wrong or no second derivatives.
+    """
+
+    def __init__(self, module: nn.Module, adapted: str | Sequence[str] = "all") -> None:
+        self.module = module
+        _refuse_unsound_layers(module)
+        named = dict(module.named_parameters())
+        if not named:
+            raise ConfigError(f"policy={type(module).__name__} has no parameters, so there is nothing to adapt")
+        chosen = _choose(list(named), adapted)
+        self.layout = _layout(named, [name for name in named if name in chosen])
+        self.shared_layout = _layout(named, [name for name in named if name not in chosen])
+        self._joined = Layout(
+            self.layout.names + self.shared_layout.names, self.layout.shapes + self.shared_layout.shapes
+        )
+
+    def initial(self) -> tuple[Tensor, Tensor]:
+        """Return copies of the module's own parameters: theta, shape (P,), and the shared vector, shape (S,)."""
+        named = {name: parameter.detach().clone() for name, parameter in self.module.named_parameters()}
+        theta = self.layout.flatten(named)
+        return theta, self.shared_layout.flatten(named).to(theta)
+
+    def join(self, theta: Tensor, shared: Tensor) -> Tensor:
+        """Return the full parameters of one task or of many, shape (..., P + S), from theta, shape (..., P)."""
+        if shared.numel() == 0:
+            return theta
+        return torch.cat([theta, shared.expand(*theta.shape[:-1], -1)], dim=-1)
+
+    def __call__(self, parameters: Tensor, *inputs: Tensor) -> Tensor:
+        """Return the module's output on ``inputs`` with full parameters of shape (P + S,); one task, ``vmap`` for more."""
+        output: Tensor = functional_call(self.module, self._joined.unflatten(parameters), inputs)
+        return output
+
+
+def _layout(named: Mapping[str, Tensor], names: Sequence[str]) -> Layout:
+    return Layout(tuple(names), tuple(named[name].shape for name in names))
+
+
+def _choose(names: list[str], adapted: str | Sequence[str]) -> set[str]:
+    if adapted == "all":
+        return set(names)
+    if adapted == "head":
+        head = names[-1].rpartition(".")[0]
+        return {name for name in names if name.rpartition(".")[0] == head}
+    patterns = [adapted] if isinstance(adapted, str) else list(adapted)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(
+                f"adapted={pattern!r} matches no parameter; use 'all', 'head' or patterns over {', '.join(names)}"
+            )
+    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def _refuse_unsound_layers(module: nn.Module) -> None:
+    """Refuse layers whose second derivative under ``torch.func.vmap`` is wrong (seen in float64) or missing.
+
+    F.batch_norm, F.layer_norm and F.instance_norm differentiate twice wrongly through their weight; the recurrent
+    layers have no batching rule; a batch-norm's running statistics would be changed in place by every task.
+    """
+    for name, layer in module.named_modules():
+        affine_norm = isinstance(layer, (nn.LayerNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._NormBase))
+        running = getattr(layer, "track_running_stats", False)
+        if (affine_norm and getattr(layer, "weight", None) is not None) or running:
+            raise ConfigError(
+                f"policy: the layer {name or 'itself'} ({type(layer).__name__}) gives wrong meta-gradients; use GroupNorm, "
+                "or the norm without affine and running statistics followed by a scale and shift of your own"
+            )
+        if isinstance(layer, nn.RNNBase):
+            raise ConfigError(
+                f"policy: the layer {name or 'itself'} ({type(layer).__name__}) cannot be batched over tasks; "
+                "write the cell in plain tensor operations"
+            )

@@ -1,0 +1,51 @@
+"""Multilayer perceptrons with the papers' initialisations."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from metarl.errors import require_positive, unknown_name
+
+Init = Literal["glorot", "truncated-normal", "torch"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU}
+
+
+def _truncated_normal(weight: Tensor) -> Tensor:
+    return nn.init.trunc_normal_(weight, std=0.01, a=-0.02, b=0.02)
+
+
+INITS = {"glorot": nn.init.xavier_uniform_, "truncated-normal": _truncated_normal, "torch": None}
+
+
+def mlp(
+    inputs: int, outputs: int, hidden: Sequence[int], activation: str = "relu", init: Init = "glorot"
+) -> nn.Sequential:
+    """Return a multilayer perceptron with zero biases and a linear output layer.
+
+    Args:
+        inputs: the size of an input.
+        outputs: the size of an output.
+        hidden: the width of each hidden layer.
+        activation: ``"relu"``, ``"tanh"`` or ``"elu"``.
+        init: the weights: ``"glorot"`` uniform as in Finn's policies; ``"truncated-normal"`` with deviation 0.01, cut at two
+            deviations, as in MAML's and Meta-SGD's regressors; ``"torch"``, the default of nn.Linear, as in TURTLE's code.
+
+    Raises:
+        ConfigError: a width that is not positive, or an unknown activation or initialisation.
+    """
+    if activation not in ACTIVATIONS:
+        raise unknown_name("activation", activation, ACTIVATIONS)
+    if init not in INITS:
+        raise unknown_name("init", init, INITS)
+    require_positive(inputs=inputs, outputs=outputs, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+    sizes = [inputs, *hidden, outputs]
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        linear = nn.Linear(fan_in, fan_out)
+        initialise = INITS[init]
+        if initialise is not None:
+            initialise(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,9 @@
+"""Problems: where experience comes from, and its loss."""
+
+from metarl.problems.base import Phase as Phase
+from metarl.problems.base import Problem as Problem
+from metarl.problems.policy import PolicyProblem as PolicyProblem
+from metarl.problems.policy import Rollouts as Rollouts
+from metarl.problems.policy import Trajectories as Trajectories
+from metarl.problems.supervised import Examples as Examples
+from metarl.problems.supervised import SupervisedProblem as SupervisedProblem

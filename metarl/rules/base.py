@@ -1,0 +1,56 @@
+"""What an update rule is: one pure step from a gradient to new parameters."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from metarl.learner import Layout
+
+State = Any
+"""A rule's memory within one adaptation: a tensor, or tuples and dictionaries of tensors; ``()`` for none."""
+
+
+class UpdateRule(nn.Module, ABC):
+    """One inner step for one task; its parameters are meta-learned together with theta.
+
+    A rule is a pure function: it changes nothing in place and keeps nothing on itself between steps; what it has to
+    remember goes through ``state``. It sees one task: ``torch.func.vmap`` adds the task axis.
+
+    Args:
+        layout: the names and shapes behind theta's P coordinates.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+
+    def initial_state(self, theta: Tensor) -> State:
+        """Return the state before the first step, for theta of shape (P,); none by default."""
+        return ()
+
+    @abstractmethod
+    def forward(self, theta: Tensor, gradient: Tensor, loss: Tensor, state: State, step: int) -> tuple[Tensor, State]:
+        """Return the moved theta, shape (P,), and the state for the next step.
+
+        Args:
+            theta: the task's parameters before the step, shape (P,).
+            gradient: the support loss's gradient at theta, shape (P,).
+            loss: the support loss at theta, shape ().
+            state: what ``initial_state`` or the step before returned.
+            step: the number of the step, from 0.
+        """
+
+    def rates(self, step: int = 0) -> Tensor | None:
+        """Return the rule's rate for every coordinate at a step, shape (P,), for logs and pictures; None if it has none."""
+        return None
+
+    def rates_of(self, meta: Mapping[str, Tensor], step: int = 0) -> Tensor | None:
+        """Return ``rates`` under the rule's meta-learned parameters, which ``meta`` holds as ``"rule.<name>"``."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                parameter.copy_(meta[f"rule.{name}"])
+            rates = self.rates(step)
+        return None if rates is None else rates.detach()

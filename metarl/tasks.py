@@ -1,0 +1,50 @@
+"""What a task is: named arrays within bounds; and how one seed gives other tasks in every split."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl.errors import TaskError, unknown_name
+
+Array = NDArray[np.float32]
+Task = dict[str, Array]
+"""A task of our families, such as ``{"goal": array([0.3, -0.2])}``."""
+Bounds = Mapping[str, tuple[Array, Array]]
+"""The lowest and the highest values of every entry of a task."""
+Split = Literal["train", "validation", "test"]
+
+
+def split_index(split: str) -> int:
+    """Return the split's number.
+
+    Raises:
+        ConfigError: an unknown split.
+    """
+    if split not in get_args(Split):
+        raise unknown_name("split", split, get_args(Split))
+    return get_args(Split).index(split)
+
+
+def check_task(family: str, task: Mapping[str, Any], bounds: Bounds) -> Task:
+    """Return a task's entries as float32 arrays.
+
+    Raises:
+        TaskError: a missing, unknown, misshapen or out-of-range entry.
+    """
+    if not isinstance(task, Mapping) or set(task) != set(bounds):
+        entries = ", ".join(f"{name!r}: array of shape {low.shape}" for name, (low, _) in bounds.items())
+        raise TaskError(f"task={task!r} is not a task of {family}: give a dictionary {{{entries}}}")
+    checked = {}
+    for name, (low, high) in bounds.items():
+        try:
+            value = np.array(task[name], dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise TaskError(f"task[{name!r}]={task[name]!r} is not numeric: give {low.size} numbers") from error
+        if value.shape != low.shape:
+            raise TaskError(f"task[{name!r}]={task[name]!r} has shape {value.shape}; {family} needs {low.shape}")
+        if not ((value >= low) & (value <= high)).all():
+            raise TaskError(f"task[{name!r}]={value.tolist()} is outside {family}: choose from {low.tolist()} to {high.tolist()}")
+        checked[name] = value
+    return checked

@@ -1,0 +1,154 @@
+"""Few-shot episodes as Gymnasium environments: one reset is one task, one step answers it."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metarl.errors import ConfigError, require_positive
+from metarl.tasks import Array, Bounds, Split, Task, check_task, split_index
+
+
+class Examples(NamedTuple):
+    """Inputs and targets, shapes (tasks, examples, ...)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class Episodes(NamedTuple):
+    """The support and the query sets of a batch of tasks."""
+
+    support: Examples
+    query: Examples
+
+
+class EpisodeEnv(gym.Env[dict[str, Array], Array]):
+    """A few-shot task as an episode of one step.
+
+    ``reset`` draws a task (or takes ``options["task"]``) and shows its support set with targets and the query inputs; the action
+    is the predictions for the query set, the reward is ``reward(predictions, targets)``; one step ends it, and only then does
+    ``info["query_targets"]`` tell the targets. Agents train on ``sample_episodes``, whole batches on any device.
+
+    A family says what its tasks are (``bounds``, ``draw_tasks``) and what their data is (``draw_episodes``).
+
+    Args:
+        shots: support examples.
+        queries: query examples.
+
+    Raises:
+        ConfigError: a count that is not positive.
+    """
+
+    bounds: Bounds
+    """The lowest and highest values of every entry of a task."""
+    networks: ClassVar[Mapping[str, Callable[..., nn.Module]]]
+    """The networks that fit this family, by the names that agents take."""
+    input_shape: tuple[int, ...]
+    output_size: int
+
+    def __init__(self, shots: int, queries: int) -> None:
+        require_positive(shots=shots, queries=queries)
+        self.shots = shots
+        self.queries = queries
+        self._task: Task | None = None
+        self._query_targets: Array | None = None
+
+    @abstractmethod
+    def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
+        """Return n tasks as rows: the entries of ``bounds`` one after another, shape (n, entries), float64."""
+
+    @abstractmethod
+    def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
+        """Return data for tasks of shape (n, entries), on the generator's device and in their dtype."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of one task's examples, shape ()."""
+
+    @abstractmethod
+    def reward(self, predictions: Array, targets: Array) -> float:
+        """Return what the predictions for the query set are worth."""
+
+    def sample_episodes(
+        self,
+        n: int,
+        split: Split,
+        generator: torch.Generator,
+        *,
+        first: int = 0,
+        repeats: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> Episodes:
+        """Return a batch of episodes on the generator's device.
+
+        Args:
+            n: how many tasks.
+            split: which tasks.
+            generator: the source of tasks and data.
+            first: how many tasks the run has had before; a family with a finite set passes through it in order.
+            repeats: how many times each task gets new data; rows of one task stand side by side.
+            dtype: of inputs and real targets.
+        """
+        tasks = self.draw_tasks(n, split, generator).repeat_interleave(repeats, 0)
+        return self.draw_episodes(tasks.to(dtype), generator)
+
+    def _generator(self, split: Split) -> torch.Generator:
+        """Return a generator seeded from the environment's own, another for each split."""
+        seed = np.random.SeedSequence([int(self.np_random.integers(2**31)), split_index(split)]).generate_state(1)[0]
+        return torch.Generator().manual_seed(int(seed))
+
+    def sample_tasks(self, n: int, split: Split = "train") -> list[Task]:
+        """Draw n tasks from the environment's random generator, which ``reset(seed=...)`` seeds.
+
+        Raises:
+            ConfigError: n is not positive or the split is unknown.
+        """
+        if n < 1:
+            raise ConfigError(f"n={n!r} tasks cannot be sampled: ask for at least one")
+        rows = self.draw_tasks(n, split, self._generator(split)).numpy().astype(np.float32)
+        ends = np.cumsum([low.size for low, _ in self.bounds.values()])[:-1]
+        parts = np.split(rows, ends, axis=1)
+        shapes = [low.shape for low, _ in self.bounds.values()]
+        return [
+            {name: part[i].reshape(shape) for name, part, shape in zip(self.bounds, parts, shapes, strict=True)} for i in range(n)
+        ]
+
+    @property
+    def task(self) -> Task | None:
+        """The task in force; None before the first reset."""
+        return None if self._task is None else {name: value.copy() for name, value in self._task.items()}
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Draw a task, or take ``options["task"]``; ``options["split"]`` names the split to draw from, ``"train"`` by default.
+
+        Raises:
+            TaskError: a task outside the family.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        given = options["task"] if "task" in options else self.sample_tasks(1, options.get("split", "train"))[0]
+        self._task = check_task(type(self).__name__, given, self.bounds)
+        row = np.concatenate([self._task[name].reshape(-1) for name in self.bounds])
+        support, query = self.draw_episodes(torch.as_tensor(row)[None], self._generator("train"))
+        self._query_targets = query.targets[0].numpy()
+        observation = {
+            "support_inputs": support.inputs[0].numpy(),
+            "support_targets": support.targets[0].numpy(),
+            "query_inputs": query.inputs[0].numpy(),
+        }
+        return observation, {"task": self.task}
+
+    def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
+        """Score the predictions for the query set and end the episode; the observation that ends it is all zeros."""
+        assert self._query_targets is not None, "call reset() before step()"
+        assert isinstance(self.observation_space, gym.spaces.Dict)
+        blank = {name: np.zeros(space.shape, space.dtype) for name, space in self.observation_space.spaces.items()}
+        reward = self.reward(np.asarray(action), self._query_targets)
+        return blank, reward, True, False, {"task": self.task, "query_targets": self._query_targets.copy()}
