@@ -1,7 +1,6 @@
 """The agent: one class that meta-trains policies and predictors alike, with Stable-Baselines3's habits."""
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from time import perf_counter
 from typing import Any, Self, TypedDict, Unpack
 
 import gymnasium as gym
+import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.logger import Figure, HParam, Logger
@@ -20,16 +20,14 @@ from torch import Tensor, nn
 from metarl import checkpoint, outer as outer_loops, processes, rules
 from metarl.adaptation import InnerLoop
 from metarl.agents import pictures
+from metarl.agents.callbacks import ProgressCallback
 from metarl.agents.evaluation import Evaluation
-from metarl.agents.progress import ProgressCallback
 from metarl.agents.worlds import EpisodeWorld, PolicyWorld, World, make_env, make_world
 from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.learner import Layout
 from metarl.outer import TRPO, GradientDescent, Outcome, OuterLoop
 from metarl.problems import Rollouts
 from metarl.rules import UpdateRule
-
-import numpy as np
 
 OUTER = {"trpo": TRPO, "policy_gradient": GradientDescent, "gradient_descent": GradientDescent}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -148,7 +146,7 @@ class Agent:
         self.num_timesteps = 0
         self.best: dict[str, Any] | None = None
         self._logger: Logger | None = None
-        self._own_logger = False
+        self._latest: tuple[float, float] | None = None
         self._vec_env: VecEnv | None = None
         self.arguments: dict[str, Any] = {
             "policy": policy if isinstance(policy, str) else None,
@@ -202,16 +200,25 @@ class Agent:
         self._start_logger(tb_log_name or type(self).__name__)
         hooks = self._callbacks(callback, iterations, progress_bar)
         hooks.on_training_start(locals(), globals())
+        try:
+            self._learn(hooks, iterations, log_interval, validate_every, validation_tasks, figure_every)
+        finally:
+            hooks.on_training_end()
+        return self
+
+    def _learn(
+        self, hooks: BaseCallback, iterations: int, log_interval: int, validate_every: int, validation_tasks: int, figure_every: int
+    ) -> None:
         started, timesteps = perf_counter(), self.num_timesteps
-        since = {"iterations": 0}
+        since = 0
         for _ in range(iterations):
             hooks.on_rollout_start()
             report = (self.iteration + 1) % log_interval == 0
             outcome = self._outer_step(report)
-            since["iterations"] += 1
+            since += 1
             if report:
                 seconds = max(perf_counter() - started, 1e-9)
-                self._record(outcome, seconds, self.num_timesteps - timesteps, since["iterations"])
+                self._record(outcome, seconds, self.num_timesteps - timesteps, since)
             if validate_every and self.iteration % validate_every == 0:
                 self.validate(validation_tasks)
             if figure_every and self.iteration % figure_every == 0:
@@ -220,13 +227,11 @@ class Agent:
                     self.logger.record("figures/adaptation", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv"))
             if report:
                 self.logger.dump(self.iteration)
-                started, timesteps, since["iterations"] = perf_counter(), self.num_timesteps, 0
+                started, timesteps, since = perf_counter(), self.num_timesteps, 0
             hooks.update_locals(locals())
             hooks.on_rollout_end()
             if not hooks.on_step():
                 break
-        hooks.on_training_end()
-        return self
 
     def _outer_step(self, report: bool) -> Outcome:
         before = self.generator.get_state()
@@ -283,7 +288,11 @@ class Agent:
         record("time/iterations_per_second", iterations / seconds)
         record(f"time/total_{unit}", self.num_timesteps)
         record("time/iterations", self.iteration)
-        self.latest = {"before": first, "after": last}
+        self._latest = (first, last)
+
+    def summary(self) -> str:
+        """Return the figure that matters, before and after adaptation, as last logged; for a progress bar."""
+        return "" if self._latest is None else "{} {:.2f} -> {:.2f}".format(self.world.problem.figure, *self._latest)
 
     # -- using what was learned
 
@@ -307,7 +316,7 @@ class Agent:
         if steps is not None and steps < 0:
             raise ConfigError(f"steps={steps} must not be negative")
         problem, tasks = self.world.own_task(env, self._trajectories())
-        inner = InnerLoop(problem, self.inner.rule, self.inner.steps, self.inner.first_order)
+        inner = InnerLoop(problem, self.inner.rule, self.inner.steps)
         with torch.no_grad(), processes.alone():
             adaptation = inner.adapt(self.meta, tasks, self.generator, steps)
         return self.world.wrap(adaptation.adapted[0])
@@ -327,7 +336,14 @@ class Agent:
         return action, state
 
     def evaluate(
-        self, tasks: int = 600, steps: int | None = None, *, split: str = "test", seed: int = EVALUATION_SEED, repeats: int = 1
+        self,
+        tasks: int = 600,
+        steps: int | None = None,
+        *,
+        split: str = "test",
+        seed: int = EVALUATION_SEED,
+        repeats: int = 1,
+        env_kwargs: Mapping[str, Any] | None = None,
     ) -> Evaluation:
         """Measure returns or losses after 0, 1, ... inner steps on unseen tasks.
 
@@ -337,21 +353,28 @@ class Agent:
             split: ``"test"``, ``"validation"`` or ``"train"``.
             seed: of tasks and noise: the same seed pairs two agents' evaluations.
             repeats: adaptations to each task, with new data; a task's figure is their mean.
+            env_kwargs: other arguments for the environment than in training, such as ``{"shots": 10}``.
         """
         require_positive(tasks=tasks, repeats=repeats)
+        world = self.world if env_kwargs is None else self.world.elsewhere(make_env(self._env_id(), env_kwargs))
         steps = self.inner.steps if steps is None else steps
         generator = torch.Generator(self.device).manual_seed(seed)
-        problem, rows = self.world.problem, []
+        problem, rows = world.problem, []
+        inner = InnerLoop(problem, self.inner.rule, self.inner.steps)
         with torch.no_grad(), processes.alone():
-            for batch in self.world.batches(tasks, split, generator, repeats):
-                adaptation = self.inner.adapt(self.meta, batch, generator, steps)
+            for batch in world.batches(tasks, split, generator, repeats):
+                adaptation = inner.adapt(self.meta, batch, generator, steps)
                 query = problem.collect(adaptation.adapted, batch, "query", generator)
                 experiences = [*adaptation.experiences, query] if problem.on_policy else [query] * (steps + 1)
                 measures = [problem.measure(p, e)[problem.figure] for p, e in zip(adaptation.parameters, experiences, strict=True)]
                 rows.append(torch.stack(measures, dim=1))
-        self.inner.clock.read()
         values = torch.cat(rows).double().cpu().numpy()
         return Evaluation(problem.figure, values.reshape(tasks, repeats, -1).mean(axis=1))
+
+    def _env_id(self) -> str:
+        if self.env.spec is None:
+            raise ConfigError("env_kwargs needs an environment with an id; this agent was given one that was never registered")
+        return self.env.spec.id
 
     def validate(self, tasks: int = 100) -> float:
         """Evaluate on validation tasks, keep the meta-parameters if they are the best so far, and return the figure."""

@@ -7,7 +7,7 @@ tells the two apart.
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -46,6 +46,10 @@ class World(ABC):
     @abstractmethod
     def own_task(self, given: Any, rows: int) -> tuple[Problem[Any], Any]:
         """Return the problem and the meta-batch of one task for what ``agent.adapt`` was given."""
+
+    @abstractmethod
+    def elsewhere(self, env: gym.Env[Any, Any]) -> Self:
+        """Return the same learner in another environment of the same kind."""
 
     @abstractmethod
     def wrap(self, parameters: Tensor) -> Any:
@@ -196,6 +200,13 @@ class PolicyWorld(World):
         vector = self._vector(given, rows)
         return PolicyProblem(self.learner, self._distribution, lambda _: vector, self._rollouts), [task]
 
+    def elsewhere(self, env: gym.Env[Any, Any]) -> Self:
+        """Return a world whose trajectories come from another environment."""
+        other = copy.copy(self)
+        other.env = env
+        other.problem = PolicyProblem(self.learner, self._distribution, lambda rows: self._vector(env, rows), self._rollouts)
+        return other
+
     def wrap(self, parameters: Tensor) -> AdaptedPolicy:
         """Return an SB3-style policy."""
         return AdaptedPolicy(
@@ -277,6 +288,13 @@ class EpisodeWorld(World):
     def _batch(self, array: Any) -> Tensor:
         tensor = torch.as_tensor(np.asarray(array), device=self._like.device)[None]
         return tensor.to(self._like.dtype) if tensor.is_floating_point() else tensor
+
+    def elsewhere(self, env: gym.Env[Any, Any]) -> Self:
+        """Return a world whose episodes come from another environment."""
+        other = copy.copy(self)
+        other.env, other.family = env, env.unwrapped
+        other.problem = SupervisedProblem(self.learner, other.family.loss)
+        return other
 
     def wrap(self, parameters: Tensor) -> AdaptedPredictor:
         """Return a predictor."""

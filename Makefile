@@ -1,0 +1,36 @@
+# Short verbs; each makes the environment it needs. PYTHON picks the interpreter, VENV where the environment goes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types format clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed  ## meta-train Meta-SGD on 2D navigation and show what it learned
+	$(BIN)/metarl train navigation-demo --progress-bar --run-dir runs/demo
+
+test: $(VENV)/.installed  ## pass the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+lint: $(VENV)/.dev  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## check types
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

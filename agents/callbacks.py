@@ -1,0 +1,58 @@
+"""What accompanies learning: a progress bar that shows the figure that matters, and checkpoints."""
+
+import os
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from stable_baselines3.common.callbacks import BaseCallback
+
+from metarl import processes
+from metarl.errors import require_positive
+
+
+class ProgressCallback(BaseCallback):
+    """Shows iterations done, time left, and the return or loss before and after adaptation.
+
+    Args:
+        iterations: how many will be done.
+    """
+
+    def __init__(self, iterations: int) -> None:
+        super().__init__()
+        self._iterations = iterations
+        self._bar: Progress | None = None
+
+    def _on_training_start(self) -> None:
+        columns = (BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns)
+        self._task = self._bar.add_task("", total=self._iterations)
+        self._bar.start()
+
+    def _on_step(self) -> bool:
+        assert self._bar is not None
+        self._bar.update(self._task, advance=1, description=self.model.summary())  # type: ignore[attr-defined]
+        return True
+
+    def _on_training_end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class SaveCallback(BaseCallback):
+    """Saves the agent every so many outer steps to one file, which is always whole.
+
+    Args:
+        path: the file.
+        every: outer steps between two saves.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int) -> None:
+        super().__init__()
+        require_positive(save_every=every)
+        self._path = Path(path)
+        self._every = every
+
+    def _on_step(self) -> bool:
+        if self.model.iteration % self._every == 0 and processes.rank() == 0:  # type: ignore[attr-defined]
+            self.model.save(self._path)
+        return True

@@ -1,0 +1,51 @@
+"""metarl's command line: ``metarl train | evaluate | reproduce | plot | list``."""
+
+import sys
+from importlib import import_module
+
+from rich.console import Console
+
+from metarl.errors import MetaRLError
+
+COMMANDS = {
+    "train": "meta-train an agent and leave a run folder",
+    "evaluate": "measure a trained agent on unseen tasks",
+    "reproduce": "run a published table and print the paper's figures beside ours",
+    "plot": "draw a run's curves, adaptation and learned rates",
+    "list": "name the environments, agents, presets and tables",
+}
+USAGE = "\n".join(
+    [
+        "usage: metarl COMMAND [options]",
+        "",
+        *(f"  {name:<10} {text}" for name, text in COMMANDS.items()),
+        "",
+        "metarl COMMAND --help says more. To begin: metarl train navigation-demo",
+    ]
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 done, 1 a clear error, 2 a command that does not exist."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from metarl import __version__
+
+        print(f"metarl {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"metarl: {arguments[0]!r} is not a command\n\n{USAGE}", file=sys.stderr)
+        return 2
+    try:
+        status: int = import_module(f"metarl.commands.{arguments[0]}").main(arguments[1:])
+    except MetaRLError as error:
+        Console(stderr=True, soft_wrap=True).print(f"metarl: {error}", markup=False, highlight=False)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""metarl evaluate: measure a trained agent on unseen tasks."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from metarl.agents import Agent
+from metarl.agents.base import EVALUATION_SEED
+from metarl.commands.train import CHECKPOINT
+from metarl.tasks import Split
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure returns or losses after 0, 1, ... inner steps on unseen tasks."""
+
+    path: tyro.conf.Positional[str]
+    """A run folder, or a checkpoint."""
+    tasks: int = 600
+    """How many tasks."""
+    steps: int | None = None
+    """Inner steps; as in training unless given."""
+    split: Split = "test"
+    """Which tasks."""
+    repeats: int = 1
+    """Adaptations to each task with new data."""
+    seed: int = EVALUATION_SEED
+    """Of tasks and noise; the same seed pairs two agents."""
+    last: bool = False
+    """The last iterate instead of the best by validation."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    json: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
+    """Write the figures to a file too."""
+
+
+def load(path: str, last: bool = False, device: str = "auto") -> Agent:
+    """Return the agent of a run folder or checkpoint, at its best iterate unless the last is wanted."""
+    file = Path(path)
+    agent = Agent.load(file / CHECKPOINT if file.is_dir() else file, device=device)
+    return agent if last else agent.restore_best()
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    given = tyro.cli(Evaluate, args=arguments, prog="metarl evaluate")
+    agent = load(given.path, given.last, given.device)
+    evaluation = agent.evaluate(given.tasks, given.steps, split=given.split, seed=given.seed, repeats=given.repeats)
+    Console().print(str(evaluation), highlight=False)
+    if given.json:
+        Path(given.json).write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
+    return 0

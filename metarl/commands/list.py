@@ -1,0 +1,31 @@
+"""metarl list: name what there is."""
+
+import gymnasium
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from metarl.commands.presets import PRESETS
+from metarl.commands.reproduce import TABLES
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    tyro.cli(_nothing, args=arguments, prog="metarl list", description="Name the environments, agents, presets and tables.")
+    console = Console()
+    sections = {
+        "environments (gym.make)": {name: spec.kwargs or "" for name, spec in gymnasium.registry.items() if name.startswith("metarl/")},
+        "agents (--agent)": {"maml": "gradient descent from a learned start", "meta-sgd": "and a learned rate for every parameter"},
+        "presets (metarl train)": {name: text for name, (text, _) in PRESETS.items()},
+        "tables (metarl reproduce)": {name: table.TITLE for name, table in TABLES.items()},
+    }
+    for title, rows in sections.items():
+        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+        for name, text in rows.items():
+            table.add_row(name, str(text))
+        console.print(table)
+    return 0
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,82 @@
+"""metarl plot: draw a run's curves, adaptation and rates, as pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from matplotlib.figure import Figure
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from metarl.agents import Agent
+from metarl.commands.evaluate import load
+from metarl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw the learning curve, adaptation on unseen tasks, and the learned rates by layer."""
+
+    run_dir: tyro.conf.Positional[str]
+    """A run folder that `metarl train` left."""
+    out: str = ""
+    """Where the pictures go; the run folder by default."""
+    last: bool = False
+    """The last iterate instead of the best by validation."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    given = tyro.cli(Plot, args=arguments, prog="metarl plot")
+    folder = Path(given.run_dir)
+    if not folder.is_dir():
+        raise ConfigError(f"run_dir={given.run_dir} is not a folder: give a run folder that `metarl train` left")
+    out = Path(given.out or folder)
+    out.mkdir(parents=True, exist_ok=True)
+    agent = load(given.run_dir, given.last)
+    pictures = {"curve": _curve(folder, agent.world.problem.figure), "adaptation": agent.picture(), "rates": _rates(agent)}
+    for name, figure in pictures.items():
+        if figure is not None:
+            path = out / f"{name}.png"
+            figure.savefig(path, dpi=120)
+            Console().print(f"{name}: {path}")
+    return 0
+
+
+def _curve(folder: Path, name: str) -> Figure | None:
+    """Draw the return or loss after each number of inner steps against iterations, from the TensorBoard logs."""
+    curves: dict[str, dict[int, float]] = {}
+    for events in sorted(folder.rglob("events.out.tfevents.*")):
+        log = EventAccumulator(str(events), size_guidance={"scalars": 0})
+        log.Reload()
+        for tag in log.Tags()["scalars"]:
+            if tag.startswith(f"{name}/") or tag == f"validation/{name}":
+                curves.setdefault(tag, {}).update({event.step: event.value for event in log.Scalars(tag)})
+    if not curves:
+        return None
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    ax = figure.subplots()
+    for tag, points in sorted(curves.items()):
+        steps = sorted(points)
+        ax.plot(steps, [points[step] for step in steps], label=tag.replace("_", " "))
+    if name == "loss":
+        ax.set_yscale("log")
+    ax.set(xlabel="outer iterations", ylabel=name)
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return figure
+
+
+def _rates(agent: Agent) -> Figure | None:
+    """Draw how the rule's rates are spread in each parameter of the network."""
+    rates = agent.inner.rule.rates_of(agent.meta)
+    if rates is None or float(rates.std()) == 0:
+        return None
+    parts = agent.world.problem.learner.layout.unflatten(rates.cpu())
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    ax = figure.subplots()
+    ax.violinplot([part.flatten().numpy() for part in parts.values()], showextrema=True)
+    ax.set_xticks(range(1, len(parts) + 1), list(parts), rotation=30, ha="right", fontsize="small")
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(ylabel="rate", title="Learned rates by parameter")
+    return figure

@@ -1,0 +1,147 @@
+"""What a training run is made of, and the runs that have a name: the papers' rows, and the defaults for each world."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from metarl.agents import MAML, Agent, MetaSGD
+from metarl.agents.base import AgentOptions
+from metarl.outer import TRPO, GradientDescent
+from metarl.problems import Rollouts
+from metarl.rules.gradient_descent import Granularity
+
+AgentName = Literal["maml", "meta-sgd"]
+Json = Annotated[
+    dict[str, Any],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=lambda strings: json.loads(strings[0]),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [json.dumps(value)],
+    ),
+]
+META_SGD_SINE = {"frequency": [0.8, 1.2], "phase_sign": 1}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that fixes a training run."""
+
+    agent: AgentName = "meta-sgd"
+    """The meta-learner."""
+    env: str = "metarl/Navigation2D-v0"
+    """A Gymnasium id with tasks; `metarl list` shows ours."""
+    env_kwargs: Json = field(default_factory=dict)
+    """The environment's arguments, such as '{"shots": 10}'."""
+    policy: str = "MlpPolicy"
+    """The policy or network, by name."""
+    policy_kwargs: Json = field(default_factory=dict)
+    """Its arguments, such as '{"hidden": [64, 64], "activation": "tanh"}'."""
+    rate: tuple[float, ...] = (0.1,)
+    """The inner rate: fixed for MAML (one for each step, the last for all further ones), the start for Meta-SGD."""
+    learned: Granularity = "fixed"
+    """Which rates MAML learns: none, one, or one by step, layer, or both."""
+    outer: Literal["trpo", "policy_gradient", "gradient_descent"] = "trpo"
+    """The outer loop."""
+    trpo: TRPO = field(default_factory=TRPO)
+    """TRPO's options."""
+    gradient: GradientDescent = field(default_factory=GradientDescent)
+    """The options of policy gradient and gradient descent."""
+    rollouts: Rollouts = field(default_factory=Rollouts)
+    """How trajectories are sampled and turned into a loss."""
+    inner_steps: int = 1
+    """Inner steps in training."""
+    first_order: bool = False
+    """Treat inner gradients as constants."""
+    meta_batch: int = 20
+    """Tasks in an outer step."""
+    adapted: tuple[str, ...] = ("all",)
+    """Which parameters the inner loop changes: all, head, or name patterns."""
+    iterations: int = 100
+    """Outer steps."""
+    validate_every: int = 10
+    """Outer steps between validations, which keep the best iterate; 0 for none."""
+    validation_tasks: int = 100
+    """Tasks in a validation."""
+    seed: int = 0
+    """Fixes the run."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """The parameters' precision."""
+
+    def make(self, verbose: int = 0, tensorboard_log: str | None = None) -> Agent:
+        """Return the agent, new."""
+        outer = self.trpo if self.outer == "trpo" else self.gradient
+        common: AgentOptions = {
+            "outer": replace(outer),
+            "inner_steps": self.inner_steps,
+            "first_order": self.first_order,
+            "meta_batch": self.meta_batch,
+            "adapted": self.adapted[0] if len(self.adapted) == 1 else self.adapted,
+            "policy_kwargs": self.policy_kwargs,
+            "env_kwargs": self.env_kwargs,
+            "seed": self.seed,
+            "device": self.device,
+            "dtype": self.dtype,
+            "verbose": verbose,
+            "tensorboard_log": tensorboard_log,
+        }
+        if self.policy == "MlpPolicy":
+            common["rollouts"] = self.rollouts
+        if self.agent == "maml":
+            return MAML(self.policy, self.env, rate=self.rate, learned=self.learned, **common)
+        return MetaSGD(self.policy, self.env, rate=self.rate[0], **common)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain containers, for a file."""
+        return asdict(self)
+
+
+# 2D navigation: Finn's environment; squared learning reward with raw advantages, see docs/results.md for what was tried
+NAVIGATION = Run(
+    rate=(0.05,),
+    trpo=TRPO(fisher_fraction=0.2),
+    rollouts=Rollouts(reward="squared", advantages="raw"),
+)
+NAVIGATION_PLAIN = replace(NAVIGATION, rate=(0.1,), rollouts=Rollouts())
+VARYING = "metarl/Navigation2DVaryingStart-v0"
+META_SGD_SINE_RUN = Run(
+    env="metarl/Sine-v0",
+    env_kwargs={**META_SGD_SINE, "shots": 5, "queries": 10},
+    policy="MLP",
+    rate=(0.05,),
+    outer="gradient_descent",
+    gradient=GradientDescent(learning_rate=1e-3, compile=True),
+    meta_batch=4,
+    iterations=60000,
+    validate_every=0,
+)
+MAML_SINE_RUN = replace(
+    META_SGD_SINE_RUN,
+    agent="maml",
+    env_kwargs={"shots": 10, "queries": 10},
+    rate=(0.01,),
+    meta_batch=25,
+    iterations=70000,
+)
+
+PRESETS: dict[str, tuple[str, Run]] = {
+    "navigation": ("2D navigation from the origin (Meta-SGD Table 4, fixed start)", NAVIGATION),
+    "navigation-varying-start": ("2D navigation, a start for each task (Meta-SGD Table 4)", replace(NAVIGATION, env=VARYING)),
+    "navigation-plain": ("2D navigation, distance reward and normalised advantages (Finn's estimator)", NAVIGATION_PLAIN),
+    "navigation-demo": ("a shorter 2D navigation run, for a first look", replace(NAVIGATION, agent="maml", iterations=60)),
+    "maml-navigation": (
+        "2D navigation as in MAML, Table 4: rate 0.5, then 0.25",
+        replace(NAVIGATION_PLAIN, agent="maml", rate=(0.5, 0.25), iterations=500),
+    ),
+    "sine": ("sine waves with frequencies (Meta-SGD Table 1, 5-shot)", META_SGD_SINE_RUN),
+    "maml-sine": ("sine waves as in MAML, Table 2", MAML_SINE_RUN),
+    "bandit": (
+        "Bernoulli bandits, through Gymnasium's own vector environment",
+        replace(NAVIGATION_PLAIN, env="metarl/BernoulliBandit-v0", rate=(1.0,), iterations=50),
+    ),
+}

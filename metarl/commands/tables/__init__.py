@@ -1,0 +1,1 @@
+"""The published tables: one file each, with its rows and how a row is measured."""

@@ -1,0 +1,49 @@
+"""A cell of a published table, and what we measured for it."""
+
+from dataclasses import dataclass, field
+
+from metarl.agents import Evaluation
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One seed's figure: the mean over tasks, half its 95% interval, and what else is worth saying."""
+
+    mean: float
+    ci95: float
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, step: int) -> "Measured":
+        """Return the figure after a number of inner steps."""
+        return cls(float(evaluation.mean[step]), float(evaluation.ci95[step]))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell.
+
+    Attributes:
+        run_name: the training run that the cell is read from.
+        name: the cell's own name.
+        paper: the published figure; None where there is none.
+        paper_ci: half the published 95% interval.
+        higher_is_better: whether it is a return rather than a loss.
+    """
+
+    run_name: str
+    name: str
+    paper: float | None = None
+    paper_ci: float | None = None
+    higher_is_better: bool = False
+
+    def verdict(self, ours: float) -> str:
+        """Return how our figure stands to the paper's."""
+        if self.paper is None:
+            return "no published figure"
+        gain = ours - self.paper if self.higher_is_better else self.paper - ours
+        if gain >= 0:
+            return "at least the paper's"
+        if self.paper_ci is not None and -gain <= self.paper_ci:
+            return "within the paper's interval"
+        return f"short by {-gain:.2f}"

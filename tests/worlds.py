@@ -1,0 +1,86 @@
+"""The tables that the contract tests run over: a new rule or world adds one line."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import metarl
+from metarl.adaptation import InnerLoop, Meta
+from metarl.agents import Agent
+from metarl.rules import GradientDescent, MetaSGD, UpdateRule
+
+RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
+    "gradient descent": (GradientDescent, {"rate": 0.1}),
+    "a learned rate": (GradientDescent, {"rate": 0.1, "learned": "global"}),
+    "rates by step": (GradientDescent, {"rate": [0.1, 0.05], "learned": "step", "steps": 3}),
+    "rates by layer": (GradientDescent, {"rate": 0.1, "learned": "layer"}),
+    "rates by layer and step": (GradientDescent, {"rate": 0.1, "learned": "layer-step", "steps": 3}),
+    "Meta-SGD": (MetaSGD, {"rate": 0.1}),
+}
+
+WORLDS: dict[str, dict[str, Any]] = {
+    "navigation": {
+        "policy": "MlpPolicy",
+        "env": "metarl/Navigation2D-v0",
+        "policy_kwargs": {"hidden": (5,), "activation": "tanh"},
+        "rollouts": metarl.Rollouts(trajectories=3),
+        "meta_batch": 2,
+    },
+    "varying start": {
+        "policy": "MlpPolicy",
+        "env": "metarl/Navigation2DVaryingStart-v0",
+        "policy_kwargs": {"hidden": (5,), "activation": "tanh"},
+        "rollouts": metarl.Rollouts(trajectories=3, reward="squared", advantages="raw", inner_loss="likelihood-ratio"),
+        "meta_batch": 2,
+    },
+    "bandit": {
+        "policy": "MlpPolicy",
+        "env": "metarl/BernoulliBandit-v0",
+        "policy_kwargs": {"hidden": (4,), "activation": "tanh"},
+        "rollouts": metarl.Rollouts(trajectories=3),
+        "meta_batch": 2,
+    },
+    "sine": {
+        "policy": "MLP",
+        "env": "metarl/Sine-v0",
+        "policy_kwargs": {"hidden": (5,), "activation": "tanh", "init": "torch"},
+        "meta_batch": 2,
+    },
+}
+
+
+def make(world: str, rule: str = "Meta-SGD", **changes: Any) -> Agent:
+    """Return a small float64 agent."""
+    cls, kwargs = RULES[rule]
+    options = {"dtype": "float64", "device": "cpu", **WORLDS[world], **changes}
+    return Agent(options.pop("policy"), options.pop("env"), rule=cls, rule_kwargs=kwargs, **options)
+
+
+def experience(agent: Agent) -> tuple[list[Any], Any]:
+    """Return the support experience of each inner step, and the query experience."""
+    tasks = agent.world.sample(agent.meta_batch, "train", agent.generator)
+    with torch.no_grad():
+        adaptation = agent.inner.adapt(agent.meta, tasks, agent.generator)
+        return adaptation.experiences, agent.world.problem.collect(adaptation.adapted, tasks, "query", agent.generator)
+
+
+def flat(meta: Meta) -> torch.Tensor:
+    """Return all meta-parameters as one vector."""
+    return torch.cat([value.detach().flatten() for value in meta.values()])
+
+
+def unflat(vector: torch.Tensor, like: Meta) -> Meta:
+    """Return a vector as meta-parameters."""
+    parts = vector.split([value.numel() for value in like.values()])
+    return {name: part.view_as(value) for (name, value), part in zip(like.items(), parts, strict=True)}
+
+
+def outer_loss(agent: Agent, experiences: list[Any], query: Any, inner: InnerLoop | None = None) -> Callable[..., torch.Tensor]:
+    """Return the query loss after a replay, as a function of the flat meta-parameters."""
+
+    def loss(vector: torch.Tensor) -> torch.Tensor:
+        adapted = (inner or agent.inner).replay(unflat(vector, agent.meta), experiences)
+        return torch.vmap(agent.world.problem.loss)(adapted, query).mean()
+
+    return loss
