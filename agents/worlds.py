@@ -12,6 +12,7 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 import torch
+from stable_baselines3.common.monitor import Monitor
 from torch import Tensor, nn
 
 from metarl.agents.adapted import AdaptedPolicy, AdaptedPredictor
@@ -143,26 +144,23 @@ class PolicyWorld(World):
 
     def _vector(self, env: gym.Env[Any, Any], rows: int) -> TensorVectorEnv:
         """Return a vector environment like ``env``: its registered one if that steps on tensors, else Gymnasium's."""
+        while isinstance(env, Monitor):
+            env = env.env  # it only watches, and Gymnasium cannot make it anew
         spec, mode = env.spec, self._rollouts.vectorization
-        wrapped = spec is None or bool(spec.additional_wrappers) or env.unwrapped is env
-        if not wrapped and spec is not None and spec.vector_entry_point is not None and mode == "auto":
-            names = {str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, torch.float64)}
-            dtype = next(name for name, value in names.items() if value == self._like.dtype)
+        plain = spec is not None and not spec.additional_wrappers and env.unwrapped is not env
+        if plain and spec is not None and spec.vector_entry_point is not None and mode == "auto":
+            dtype = str(self._like.dtype).removeprefix("torch.")
             vector: Any = gym.make_vec(spec, num_envs=rows, device=self._like.device, dtype=dtype)
             if hasattr(vector, "tensor_step"):
                 return vector  # type: ignore[no-any-return]
-        horizon = None if spec is None else spec.max_episode_steps
-        if horizon is None:
-            horizon = getattr(env, "_max_episode_steps", None)
+        limits = (getattr(spec, "max_episode_steps", None), getattr(env, "_max_episode_steps", None))
+        horizon = next((limit for limit in limits if limit is not None), None)
         if horizon is None:
             raise ConfigError(
                 f"env={env.unwrapped!r} has no time limit, so trajectories might never end: register it with max_episode_steps "
                 "or wrap it in gymnasium.wrappers.TimeLimit"
             )
-        if spec is not None:
-            make = [lambda: gym.make(spec)] * rows
-        else:
-            make = [lambda: copy.deepcopy(env)] * rows
+        make = [(lambda: gym.make(spec)) if plain and spec is not None else (lambda: copy.deepcopy(env))] * rows
         kind = gym.vector.AsyncVectorEnv if mode == "async" else gym.vector.SyncVectorEnv
         return NumpyVectorEnv(kind(make), horizon, self._like)
 

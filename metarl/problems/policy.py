@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import torch
 from torch import Tensor
 
-from metarl.errors import require_between, require_positive
+from metarl.errors import require_between, require_positive, unknown_name
 from metarl.learner import Learner
 from metarl.problems.base import Phase, Problem
 from metarl.problems.distributions import Distribution
@@ -74,6 +74,9 @@ class Rollouts:
 
     def __post_init__(self) -> None:
         require_positive(trajectories=self.trajectories)
+        for name, kind in get_type_hints(type(self)).items():
+            if get_args(kind) and getattr(self, name) not in get_args(kind):
+                raise unknown_name(name, getattr(self, name), get_args(kind))
         require_between(0, 1, discount=self.discount, gae_lambda=self.gae_lambda)
 
 

@@ -1,0 +1,221 @@
+"""Every task family keeps Gymnasium's contract and ours; vectorised is single."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import metarl
+from metarl.envs import TaskAdapter
+from metarl.errors import ConfigError, TaskError
+
+NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
+FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0"]
+IDS = [*FAMILIES, "metarl/Sine-v0"]
+
+
+def test_the_table_is_complete():
+    assert sorted(IDS) == sorted(name for name in gym.registry if name.startswith("metarl/"))
+
+
+@pytest.mark.parametrize("name", IDS)
+class TestContract:
+    @pytest.mark.filterwarnings("ignore:.*Overriding environment:UserWarning")
+    def test_gymnasiums_checker(self, name):
+        render = "rgb_array" if name in NAVIGATION else None
+        check_env(gym.make(name, render_mode=render).unwrapped if render else gym.make(name).unwrapped)
+
+    @pytest.mark.filterwarnings("ignore:Your observation .* has an unconventional shape:UserWarning")
+    @pytest.mark.filterwarnings("ignore:We recommend you to use a symmetric and normalized Box:UserWarning")
+    def test_sb3s_checker(self, name):
+        sb3_check_env(gym.make(name).unwrapped)
+
+    def test_make_needs_no_import(self, name):
+        assert gym.make(f"metarl:{name}").spec.id == name
+
+    def test_a_seed_fixes_everything(self, name):
+        def run():
+            env = gym.make(name)
+            observation, info = env.reset(seed=7)
+            env.action_space.seed(7)
+            seen = [observation, info["task"]]
+            for _ in range(10):
+                observation, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+                seen += [observation, reward]
+                if terminated or truncated:
+                    break
+            return seen, env.unwrapped.sample_tasks(3)
+
+        np.testing.assert_equal(run(), run())
+
+    def test_splits_draw_other_tasks_from_one_seed(self, name):
+        env = gym.make(name).unwrapped
+        drawn = []
+        for split in ("train", "validation", "test"):
+            env.reset(seed=3)
+            drawn.append(np.concatenate([np.ravel(value) for value in env.sample_tasks(1, split)[0].values()]))
+        assert len({tuple(row) for row in drawn}) == 3
+
+    def test_reset_takes_a_task_and_info_names_it(self, name):
+        env = gym.make(name)
+        env.reset(seed=1)
+        task = env.unwrapped.sample_tasks(1)[0]
+        _, info = env.reset(options={"task": task})
+        np.testing.assert_equal(info["task"], task)
+        info["task"][next(iter(task))][...] = 0
+        np.testing.assert_equal(env.unwrapped.task, task)
+
+    def test_bad_tasks_and_counts_are_named(self, name):
+        env = gym.make(name).unwrapped
+        env.reset(seed=1)
+        task = env.sample_tasks(1)[0]
+        entry = next(iter(task))
+        with pytest.raises(TaskError, match=rf"task\['{entry}'\].*is outside .*: choose from"):
+            env.reset(options={"task": {**task, entry: np.full_like(task[entry], 99)}})
+        with pytest.raises(TaskError, match="is not a task of"):
+            env.reset(options={"task": {"speed": 1.0}})
+        with pytest.raises(TaskError, match="is not numeric"):
+            env.reset(options={"task": {**task, entry: "left"}})
+        with pytest.raises(TaskError, match="has shape"):
+            env.reset(options={"task": {**task, entry: np.zeros((7, 7))}})
+        with pytest.raises(ConfigError, match="n=0 tasks"):
+            env.sample_tasks(0)
+        with pytest.raises(ConfigError, match="split='tests' is not known: did you mean 'test'"):
+            env.sample_tasks(1, "tests")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_bare_reset_keeps_the_task(name):
+    env = gym.make(name)
+    _, first = env.reset(seed=1)
+    _, again = env.reset()
+    np.testing.assert_equal(first["task"], again["task"])
+
+
+@pytest.mark.parametrize("name", NAVIGATION)
+class TestNavigation:
+    def test_vectorised_equals_single(self, name):
+        vector = gym.make_vec(name, num_envs=5)
+        tasks = vector.unwrapped.sample_tasks(5)
+        singles = [gym.make(name) for _ in range(5)]
+        observations, info = vector.reset(seed=0, options={"task": tasks})
+        np.testing.assert_equal(list(info["task"]), tasks)
+        for row, (env, task) in enumerate(zip(singles, tasks, strict=True)):
+            np.testing.assert_array_equal(env.reset(options={"task": task})[0], observations[row])
+        rng = np.random.default_rng(0)
+        over = np.zeros(5, bool)
+        for _ in range(120):  # past the time limit: rows start anew in the step after their end
+            actions = rng.normal(size=(5, 2)).astype(np.float32)
+            observations, rewards, terminated, truncated, _ = vector.step(actions)
+            for row, env in enumerate(singles):
+                if over[row]:
+                    expected = (env.reset()[0], 0.0, False, False)
+                else:
+                    expected = env.step(actions[row])[:4]
+                np.testing.assert_array_equal(observations[row], expected[0])
+                assert (rewards[row], terminated[row], truncated[row]) == pytest.approx(expected[1:], abs=1e-7)
+                over[row] = expected[2] or expected[3]
+
+    def test_tensor_steps_on_any_dtype(self, name):
+        vector = gym.make_vec(name, num_envs=2, dtype="float64").unwrapped
+        tasks = vector.sample_tasks(2)
+        observation = vector.tensor_reset(tasks)
+        moved, reward, ended = vector.tensor_step(torch.ones(2, 2, dtype=torch.float64))
+        assert moved.dtype == reward.dtype == torch.float64
+        torch.testing.assert_close(moved, observation + 0.1)
+        assert not ended.any()
+
+    def test_one_task_per_row(self, name):
+        vector = gym.make_vec(name, num_envs=3)
+        with pytest.raises(TaskError, match="2 tasks were given for 3 sub-environments"):
+            vector.reset(options={"task": vector.unwrapped.sample_tasks(2)})
+
+    def test_rendering_shows_the_goal(self, name):
+        env = gym.make(name, render_mode="rgb_array")
+        env.reset(seed=0)
+        first = env.render()
+        assert first.shape == (400, 400, 3)
+        for _ in range(5):
+            env.step(np.ones(2, np.float32))
+        assert (env.render() != first).any()
+        env.close()
+
+
+def test_the_reward_and_the_end_by_hand():
+    env = gym.make("metarl/Navigation2D-v0", task={"goal": [0.3, 0.0]})
+    env.reset()
+    observation, reward, terminated, _, _ = env.step(np.array([1.0, 0.0], np.float32))
+    assert observation.tolist() == pytest.approx([0.1, 0.0])
+    assert reward == pytest.approx(-0.2)
+    observation, reward, terminated, _, _ = env.step(np.array([7.0, 0.0], np.float32))  # clipped
+    assert observation.tolist() == pytest.approx([0.2, 0.0])
+    assert not terminated
+    _, reward, terminated, _, _ = env.step(np.array([0.95, 0.09], np.float32))  # inside the box, by 0.005 and 0.009
+    assert terminated
+    assert reward == pytest.approx(-np.hypot(0.005, 0.009), abs=1e-6)
+
+
+def test_metasgds_own_reading_neither_scales_nor_clips():
+    env = gym.make("metarl/Navigation2D-v0", task={"goal": [0.3, 0.0]}, action_scale=1.0, action_limit=10.0)
+    env.reset()
+    assert env.step(np.array([2.5, -1.0], np.float32))[0].tolist() == [2.5, -1.0]
+
+
+def test_goals_fill_the_square():
+    env = gym.make("metarl/Navigation2DVaryingStart-v0").unwrapped
+    env.reset(seed=0)
+    tasks = env.sample_tasks(4000)
+    for entry in ("goal", "start"):
+        drawn = np.stack([task[entry] for task in tasks])
+        assert abs(drawn).max() <= 0.5
+        np.testing.assert_allclose(drawn.mean(0), 0, atol=0.02)
+        np.testing.assert_allclose(drawn.std(0), 1 / np.sqrt(12), atol=0.01)
+
+
+def test_bandit_arms_pay_with_their_probabilities():
+    env = gym.make("metarl/BernoulliBandit-v0", task={"means": [0, 1, 0.5, 0, 0]})
+    paid = np.zeros(3)
+    for seed in range(20):
+        env.reset(seed=seed)
+        for pull in range(18):
+            paid[pull % 3] += env.step(pull % 3)[1]
+    assert paid[0] == 0
+    assert paid[1] == 120
+    assert 40 < paid[2] < 80
+
+
+class OldStyle(gym.Env):
+    """Tasks by sample_tasks and reset_task, as in older meta-RL libraries."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def sample_tasks(self, n):
+        return [int(self.np_random.integers(2)) for _ in range(n)]
+
+    def reset_task(self, task):
+        self._good = task
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), float(action == self._good), False, False, {}
+
+
+def test_an_old_style_environment_learns_through_the_adapter():
+    env = gym.wrappers.TimeLimit(TaskAdapter(OldStyle()), 10)
+    agent = metarl.MAML(
+        "MlpPolicy", env, rate=2.0, meta_batch=10, rollouts=metarl.Rollouts(trajectories=5), policy_kwargs={"hidden": (8,)}
+    )
+    agent.learn(8)
+    evaluation = agent.evaluate(20)
+    assert evaluation.mean[1] > evaluation.mean[0] + 2
+
+
+def test_the_adapter_says_what_is_missing():
+    with pytest.raises(TaskError, match="has no tasks: it needs sample_tasks"):
+        TaskAdapter(gym.make("CartPole-v1"))

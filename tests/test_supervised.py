@@ -1,0 +1,95 @@
+"""Few-shot episodes: the curves by formula, the protocol, and nothing leaks."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from metarl.errors import ConfigError
+from metarl.supervised import Sine
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("sign", "frequency"), [(-1, (1.0, 1.0)), (1, (0.8, 1.2))])
+def test_targets_follow_the_formula(sign, frequency):
+    env = Sine(frequency=frequency, phase_sign=sign)
+    tasks = env.draw_tasks(50, "train", generator())
+    episodes = env.draw_episodes(tasks, generator(1))
+    a, p, w = (column[:, None, None] for column in tasks.unbind(1))
+    for inputs, targets in episodes:
+        torch.testing.assert_close(targets, a * torch.sin(w * inputs + sign * p))
+        assert inputs.abs().max() <= 5
+
+
+def test_ranges_are_the_papers():
+    tasks = Sine(frequency=(0.8, 1.2)).draw_tasks(20000, "train", generator()).numpy()
+    np.testing.assert_allclose(tasks.min(0), [0.1, 0, 0.8], atol=0.002)
+    np.testing.assert_allclose(tasks.max(0), [5, np.pi, 1.2], atol=0.002)
+    np.testing.assert_allclose(tasks.mean(0), [2.55, np.pi / 2, 1.0], rtol=0.02)
+
+
+def test_the_test_grid_is_even():
+    episodes = Sine(queries=11, query_inputs="grid").sample_episodes(3, "test", generator())
+    torch.testing.assert_close(episodes.query.inputs[0, :, 0], torch.linspace(-5, 5, 11))
+    assert episodes.support.inputs.shape == (3, 5, 1)
+
+
+def test_repeats_give_a_task_new_data():
+    support = Sine().sample_episodes(2, "test", generator(), repeats=3, dtype=torch.float64).support
+    assert support.inputs.shape == (6, 5, 1)
+    assert not torch.equal(support.inputs[0], support.inputs[1])
+    # amplitude and phase from two points of one repeat predict the points of the next
+    x, y = support.inputs[0, :2, 0], support.targets[0, :2, 0]
+    parts = torch.linalg.solve(torch.stack([x.sin(), x.cos()], 1), y)
+    x = support.inputs[1, :, 0]
+    torch.testing.assert_close(parts[0] * x.sin() + parts[1] * x.cos(), support.targets[1, :, 0], rtol=1e-6, atol=1e-6)
+
+
+def test_fixed_sets_are_passed_through_in_order():
+    env = Sine(task_sets={"train": 7, "test": 3})
+    first = env.sample_episodes(7, "train", generator())
+    again = env.sample_episodes(4, "train", generator(5), first=5)
+    torch.testing.assert_close(again.support.inputs, first.support.inputs[[5, 6, 0, 1]])
+    other = Sine(task_sets={"train": 7}, task_seed=1).sample_episodes(7, "train", generator())
+    assert not torch.equal(other.support.inputs, first.support.inputs)
+    assert not torch.equal(env.sample_episodes(3, "test", generator()).support.inputs, first.support.inputs[:3])
+    endless = env.sample_episodes(3, "validation", generator())
+    assert not torch.equal(endless.support.inputs, env.sample_episodes(3, "validation", generator(1)).support.inputs)
+
+
+def test_an_episode_is_one_step_and_does_not_leak_its_targets():
+    env = gym.make("metarl/Sine-v0", shots=4, queries=6)
+    observation, info = env.reset(seed=0)
+    assert set(observation) == {"support_inputs", "support_targets", "query_inputs"}
+    assert set(info) == {"task"}
+    task = info["task"]
+    right = task["amplitude"] * np.sin(task["frequency"] * observation["query_inputs"] - task["phase"])
+    _, reward, terminated, truncated, info = env.step(right)
+    assert reward == pytest.approx(0, abs=1e-9)
+    assert (terminated, truncated) == (True, False)
+    np.testing.assert_allclose(info["query_targets"], right, atol=1e-5)
+
+
+def test_each_reset_is_a_new_task():
+    env = gym.make("metarl/Sine-v0")
+    tasks = [env.reset()[1]["task"]["amplitude"].item() for _ in range(3)]
+    assert len(set(tasks)) == 3
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "says"),
+    [
+        ({"shots": 0}, "shots=0 must be above zero"),
+        ({"queries": -1}, "queries=-1 must be above zero"),
+        ({"frequency": (2, 1)}, r"frequency=\(2, 1\) must be a range"),
+        ({"phase_sign": 0}, "phase_sign=0 must be -1 or 1"),
+        ({"query_inputs": "even"}, "query_inputs='even' must be"),
+        ({"task_sets": {"train": 0}}, r"task_sets\['train'\]=0"),
+    ],
+)
+def test_bad_arguments_are_named(kwargs, says):
+    with pytest.raises(ConfigError, match=says):
+        Sine(**kwargs)
