@@ -449,6 +449,8 @@ class Agent:
         content = checkpoint.read(path)
         if cls is not Agent and content["agent"] != cls.__name__:
             raise CheckpointError(f"checkpoint {path} holds a {content['agent']}, not a {cls.__name__}: use {content['agent']}.load")
+        if cls is Agent:
+            cls = next((kind for kind in cls.__subclasses__() if kind.__name__ == content["agent"]), cls)
         arguments = dict(content["arguments"])
         handed = {"env": env, "policy": policy}
         for name, value in handed.items():

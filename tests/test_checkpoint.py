@@ -1,0 +1,82 @@
+"""Checkpoints are whole or absent, safe to load, and say what is wrong with them."""
+
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import metarl
+from metarl import checkpoint
+from metarl.errors import CheckpointError
+from metarl.rules import GradientDescent
+from tests.worlds import flat
+
+
+def agent():
+    return metarl.MAML("MLP", "metarl/Sine-v0", device="cpu")
+
+
+def test_missing_truncated_and_foreign_files_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing\.pt does not exist"):
+        metarl.MAML.load(tmp_path / "nothing")
+    path = agent().save(tmp_path / "agent")
+    (tmp_path / "short.pt").write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"short\.pt cannot be read .*: it is truncated"):
+        metarl.MAML.load(tmp_path / "short.pt")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
+    with pytest.raises(CheckpointError, match=r"foreign\.pt was not written by metarl"):
+        metarl.MAML.load(tmp_path / "foreign.pt")
+    with pytest.raises(CheckpointError, match="holds a MAML, not a MetaSGD: use MAML.load"):
+        metarl.MetaSGD.load(path)
+    assert isinstance(metarl.Agent.load(path), metarl.Agent)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+def test_loading_runs_no_code(tmp_path, capsys):
+    torch.save({"format": checkpoint.FORMAT, "version": 1, "agent": Evil()}, tmp_path / "evil.pt", pickle_module=pickle)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        checkpoint.read(tmp_path / "evil.pt")
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = checkpoint.write(tmp_path / "kept", {"value": 1})
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(CheckpointError, match="cannot be written: disk full"):
+        checkpoint.write(path, {"value": 2})
+    assert [file.name for file in tmp_path.iterdir()] == ["kept.pt"]
+    monkeypatch.undo()
+    assert checkpoint.read(path)["value"] == 1
+
+
+def test_a_newer_format_is_named(tmp_path):
+    path = checkpoint.write(tmp_path / "new", {"version": 99})
+    with pytest.raises(CheckpointError, match="has version 99, newer than 1: upgrade metarl"):
+        checkpoint.read(path)
+
+
+def test_what_cannot_be_stored_is_asked_for_again(tmp_path):
+    module = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    class Half(GradientDescent):
+        pass
+
+    made = metarl.Agent(module, "metarl/Sine-v0", rule=Half, rule_kwargs={"rate": 0.1}, device="cpu").learn(1)
+    path = made.save(tmp_path / "own")
+    with pytest.raises(CheckpointError, match=r"made with its own policy: hand it in again, load\(path, policy="):
+        metarl.Agent.load(path)
+    with pytest.raises(CheckpointError, match=r"made with the rule Half: hand it in, load\(path, rule="):
+        metarl.Agent.load(path, policy=module)
+    other = nn.Linear(1, 1)
+    with pytest.raises(CheckpointError, match="hand in the same policy"):
+        metarl.Agent.load(path, policy=other, rule=Half)
+    assert torch.equal(flat(metarl.Agent.load(path, policy=module, rule=Half).meta), flat(made.meta))

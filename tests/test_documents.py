@@ -1,0 +1,51 @@
+"""The documents' code runs, scaled down; their links and commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+from metarl.__main__ import COMMANDS
+from metarl.commands.presets import PRESETS
+from metarl.commands.reproduce import TABLES
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALLER = {r"iterations=\d+": "iterations=2", r"tasks=\d+": "tasks=4"}
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.filterwarnings("ignore:Evaluation environment is not wrapped:UserWarning")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mpl.use("Agg")
+    names = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        for large, small in SMALLER.items():
+            block = re.sub(large, small, block)
+        exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_exist(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_name_what_exists(page):
+    for line in "".join(blocks(page, "(?:sh|console)")).splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["metarl"]:
+            assert words[1] in COMMANDS, line
+            known = {"train": PRESETS, "reproduce": TABLES}.get(words[1])
+            assert known is None or words[2] in known, line
+        if words[:1] == ["make"]:
+            assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), line
