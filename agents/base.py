@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict
 
 import gymnasium as gym
 import numpy as np
@@ -17,7 +17,8 @@ from stable_baselines3.common.utils import configure_logger, get_device
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor, nn
 
-from metarl import checkpoint, outer as outer_loops, processes, rules
+from metarl import checkpoint, processes, rules
+from metarl import outer as outer_loops
 from metarl.adaptation import InnerLoop
 from metarl.agents import pictures
 from metarl.agents.callbacks import ProgressCallback
@@ -207,7 +208,13 @@ class Agent:
         return self
 
     def _learn(
-        self, hooks: BaseCallback, iterations: int, log_interval: int, validate_every: int, validation_tasks: int, figure_every: int
+        self,
+        hooks: BaseCallback,
+        iterations: int,
+        log_interval: int,
+        validate_every: int,
+        validation_tasks: int,
+        figure_every: int,
     ) -> None:
         started, timesteps = perf_counter(), self.num_timesteps
         since = 0
@@ -224,7 +231,9 @@ class Agent:
             if figure_every and self.iteration % figure_every == 0:
                 figure = self.picture()
                 if figure is not None:
-                    self.logger.record("figures/adaptation", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv"))
+                    self.logger.record(
+                        "figures/adaptation", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv")
+                    )
             if report:
                 self.logger.dump(self.iteration)
                 started, timesteps, since = perf_counter(), self.num_timesteps, 0
@@ -261,7 +270,9 @@ class Agent:
         problem, record = self.world.problem, self.logger.record
         parameters = outcome.adaptation.parameters
         if problem.on_policy:
-            measures = [problem.measure(p, e) for p, e in zip(parameters, [*outcome.adaptation.experiences, outcome.query], strict=True)]
+            measures = [
+                problem.measure(p, e) for p, e in zip(parameters, [*outcome.adaptation.experiences, outcome.query], strict=True)
+            ]
         else:
             measures = [problem.measure(p, outcome.query) for p in parameters]
         for step, measure in enumerate(measures):
@@ -280,7 +291,11 @@ class Agent:
             record("train/rate_std", float(rates.std(correction=0)))
         clock = self.inner.clock.read()
         sampling, adaptation = clock.get("sampling", 0.0), clock.get("adaptation", 0.0)
-        split = {"sampling": sampling, "adaptation": adaptation, "outer_step": clock.get("outer step", 0.0) - sampling - adaptation}
+        split = {
+            "sampling": sampling,
+            "adaptation": adaptation,
+            "outer_step": clock.get("outer step", 0.0) - sampling - adaptation,
+        }
         for name, value in split.items():
             record(f"time/{name}_seconds", value / iterations)
         unit = "env_steps" if problem.on_policy else "tasks"
@@ -366,7 +381,9 @@ class Agent:
                 adaptation = inner.adapt(self.meta, batch, generator, steps)
                 query = problem.collect(adaptation.adapted, batch, "query", generator)
                 experiences = [*adaptation.experiences, query] if problem.on_policy else [query] * (steps + 1)
-                measures = [problem.measure(p, e)[problem.figure] for p, e in zip(adaptation.parameters, experiences, strict=True)]
+                measures = [
+                    problem.measure(p, e)[problem.figure] for p, e in zip(adaptation.parameters, experiences, strict=True)
+                ]
                 rows.append(torch.stack(measures, dim=1))
         values = torch.cat(rows).double().cpu().numpy()
         return Evaluation(problem.figure, values.reshape(tasks, repeats, -1).mean(axis=1))
@@ -448,7 +465,9 @@ class Agent:
         """
         content = checkpoint.read(path)
         if cls is not Agent and content["agent"] != cls.__name__:
-            raise CheckpointError(f"checkpoint {path} holds a {content['agent']}, not a {cls.__name__}: use {content['agent']}.load")
+            raise CheckpointError(
+                f"checkpoint {path} holds a {content['agent']}, not a {cls.__name__}: use {content['agent']}.load"
+            )
         if cls is Agent:
             cls = next((kind for kind in cls.__subclasses__() if kind.__name__ == content["agent"]), cls)
         arguments = dict(content["arguments"])
@@ -456,10 +475,14 @@ class Agent:
         for name, value in handed.items():
             arguments[name] = value if value is not None else arguments[name]
             if arguments[name] is None:
-                raise CheckpointError(f"checkpoint {path} was made with its own {name}: hand it in again, load(path, {name}=...)")
+                raise CheckpointError(
+                    f"checkpoint {path} was made with its own {name}: hand it in again, load(path, {name}=...)"
+                )
         found = rule or getattr(rules, arguments["rule"], None)
         if found is None:
-            raise CheckpointError(f"checkpoint {path} was made with the rule {arguments['rule']}: hand it in, load(path, rule=...)")
+            raise CheckpointError(
+                f"checkpoint {path} was made with the rule {arguments['rule']}: hand it in, load(path, rule=...)"
+            )
         if isinstance(arguments["env"], gym.Env):
             arguments["env_kwargs"] = {}
         loop = dict(arguments.pop("outer"))
@@ -471,7 +494,9 @@ class Agent:
         shapes = {name: tuple(value.shape) for name, value in content["meta"].items()}
         ours = {name: tuple(value.shape) for name, value in agent.meta.items()}
         if shapes != ours:
-            raise CheckpointError(f"checkpoint {path} holds meta-parameters {shapes}, but this agent has {ours}: hand in the same policy")
+            raise CheckpointError(
+                f"checkpoint {path} holds meta-parameters {shapes}, but this agent has {ours}: hand in the same policy"
+            )
         agent._set_meta(content["meta"])
         agent.outer.load_state_dict(content["outer"])
         if agent.device.type == content["generator"].device.type:
@@ -499,7 +524,9 @@ class Agent:
         quiet = processes.rank() > 0
         folder = None if quiet else self.tensorboard_log
         self._logger = configure_logger(0 if quiet else self.verbose, folder, name, reset_num_timesteps=True)
-        flat = {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in self.arguments.items()}
+        flat = {
+            key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in self.arguments.items()
+        }
         figure = f"{self.world.problem.figure}/after_{self.inner.steps}_steps"
         parameters = HParam(flat, {figure: 0.0, "train/adaptation_gain": 0.0})
         self._logger.record("hparams", parameters, exclude=("stdout", "log", "json", "csv"))
@@ -537,4 +564,5 @@ def _make_outer(outer: str | OuterLoop | None, default: str) -> OuterLoop:
     name = default if outer is None else outer
     if name not in OUTER:
         raise unknown_name("outer", name, OUTER)
-    return OUTER[name]()
+    made: OuterLoop = OUTER[name]()
+    return made

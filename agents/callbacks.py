@@ -23,7 +23,13 @@ class ProgressCallback(BaseCallback):
         self._bar: Progress | None = None
 
     def _on_training_start(self) -> None:
-        columns = (BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            BarColumn(30),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns)
         self._task = self._bar.add_task("", total=self._iterations)
         self._bar.start()

@@ -36,7 +36,10 @@ def _paths(agent: Agent, problem: PolicyProblem, generator: torch.Generator) -> 
         query = problem.collect(found.adapted, tasks, "query", generator)
     figure = Figure(figsize=(3 * COLUMNS, 6.4), layout="constrained")
     axes = figure.subplots(2, COLUMNS, sharex=True, sharey=True)
-    batches = (("before", found.experiences[0]), (f"after {len(found.experiences)} step" + "s" * (len(found.experiences) > 1), query))
+    batches = (
+        ("before", found.experiences[0]),
+        (f"after {len(found.experiences)} step" + "s" * (len(found.experiences) > 1), query),
+    )
     for row, (label, batch) in enumerate(batches):
         trajectories = batch.returns.shape[1]
         paths = batch.observations.view(COLUMNS, trajectories, -1, 2).cpu().numpy()
@@ -48,7 +51,9 @@ def _paths(agent: Agent, problem: PolicyProblem, generator: torch.Generator) -> 
             ax.plot(*paths[column][0][0], "o", color="black", markersize=4)
             if isinstance(task, dict) and "goal" in task:
                 ax.plot(*task["goal"], "*", color="tab:red", markersize=14)
-            ax.set(title=f"{label}: return {batch.returns[column].mean():.1f}", xlim=(-0.8, 0.8), ylim=(-0.8, 0.8), aspect="equal")
+            ax.set(
+                title=f"{label}: return {batch.returns[column].mean():.1f}", xlim=(-0.8, 0.8), ylim=(-0.8, 0.8), aspect="equal"
+            )
     figure.suptitle("Paths on unseen goals (red stars), starts black")
     return figure
 

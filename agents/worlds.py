@@ -7,7 +7,7 @@ tells the two apart.
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import gymnasium as gym
 import numpy as np
@@ -121,7 +121,9 @@ class PolicyWorld(World):
         self.evaluation_batch = 20
         space = env.observation_space
         if not isinstance(space, gym.spaces.Box):
-            raise ConfigError(f"env: the observation space {space} is not a Box; wrap it in gymnasium.wrappers.FlattenObservation")
+            raise ConfigError(
+                f"env: the observation space {space} is not a Box; wrap it in gymnasium.wrappers.FlattenObservation"
+            )
         self._distribution = _distribution(env.action_space)
         network = self._network(policy, int(np.prod(space.shape)), policy_kwargs).to(device, dtype)
         check_fit(network, torch.zeros(1, int(np.prod(space.shape)), device=device, dtype=dtype))
@@ -182,7 +184,7 @@ class PolicyWorld(World):
         """Return some of the tasks."""
         return tasks[rows]
 
-    def own_task(self, given: Any, rows: int) -> tuple[PolicyProblem, list[Any]]:
+    def own_task(self, given: Any, rows: int) -> tuple[Problem[Any], Any]:
         """Return the problem of the given environment's own task."""
         if not isinstance(given, gym.Env):
             raise ConfigError(f"adapt() of a policy needs an environment, not {type(given).__name__}")
@@ -224,8 +226,8 @@ class EpisodeWorld(World):
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.env = env
-        self.family: Any = env.unwrapped
+        self.env, family = env, cast(Any, env.unwrapped)
+        self.family = family
         self._like = torch.zeros(0, device=device, dtype=dtype)
         self.evaluation_batch = 1000
         if isinstance(policy, nn.Module):
@@ -248,7 +250,9 @@ class EpisodeWorld(World):
             with torch.no_grad():
                 outputs = module(inputs)
         except RuntimeError as error:
-            raise ConfigError(f"policy={type(module).__name__} cannot take inputs of shape {tuple(inputs.shape)}: {error}") from error
+            raise ConfigError(
+                f"policy={type(module).__name__} cannot take inputs of shape {tuple(inputs.shape)}: {error}"
+            ) from error
         if outputs.shape != (len(inputs), self.family.output_size):
             raise ConfigError(
                 f"policy={type(module).__name__} gives outputs of shape {tuple(outputs.shape)}, but {self.family} needs "
@@ -270,7 +274,7 @@ class EpisodeWorld(World):
         """Return some of the episodes."""
         return type(tasks)(*(type(examples)(*(tensor[rows] for tensor in examples)) for examples in tasks))
 
-    def own_task(self, given: Any, rows: int) -> tuple[SupervisedProblem, Any]:
+    def own_task(self, given: Any, rows: int) -> tuple[Problem[Any], Any]:
         """Return the support set of an observation (or of a fresh episode of an environment) as a batch of one."""
         if isinstance(given, gym.Env):
             given, _ = given.reset()

@@ -14,7 +14,7 @@ from metarl.errors import require_positive
 from metarl.tasks import Array
 
 
-class BernoulliBandit(TaskFamily[Array, np.int64]):
+class BernoulliBandit(TaskFamily):
     """A bandit whose arms pay 1 with fixed but unknown probabilities.
 
     ## Observation

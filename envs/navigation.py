@@ -54,7 +54,7 @@ class Dynamics:
         return observation, gym.spaces.Box(-self.action_limit, self.action_limit, (2,), np.float32)
 
 
-class Navigation2D(TaskFamily[Array, Array]):
+class Navigation2D(TaskFamily):
     """A point in the plane that must reach an unseen goal.
 
     ## Observation
@@ -128,14 +128,16 @@ class Navigation2D(TaskFamily[Array, Array]):
         """Move by the scaled, clipped action."""
         assert self._task is not None, "call reset() before step()"
         position, reward, reached = self.dynamics.step(
-            torch.as_tensor(self._path[-1]), torch.as_tensor(np.asarray(action, np.float32)), torch.as_tensor(self._task["goal"])
+            torch.as_tensor(self._path[-1]),
+            torch.as_tensor(np.asarray(action, np.float32)),
+            torch.as_tensor(self._task["goal"]),
         )
         self._path.append(position.numpy())
         if self.render_mode == "human":
             self.render()
         return self._path[-1].copy(), reward.item(), bool(reached), False, {"task": self.task}
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Draw the path so far and the goal: an array of shape (400, 400, 3), or a window."""
         if self.render_mode is None:
             gym.logger.warn("render() was called without a render mode: gym.make(id, render_mode='rgb_array')")
@@ -161,8 +163,8 @@ class Navigation2D(TaskFamily[Array, Array]):
             plt.pause(1 / self.metadata["render_fps"])
             return None
         canvas = FigureCanvasAgg(self._figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        canvas.draw()  # type: ignore[no-untyped-call]
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -173,7 +175,7 @@ class Navigation2D(TaskFamily[Array, Array]):
         self._figure = None
 
 
-class Navigation2DVector(VectorEnv[Array, Array, Array]):
+class Navigation2DVector(VectorEnv[Any, Any, Any]):
     """Many points, each with its own task, moved as one batch by the same dynamics.
 
     At its surface it is Gymnasium's: numpy arrays, ``reset(options={"task": tasks})`` with one task per sub-environment (or
@@ -244,15 +246,13 @@ class Navigation2DVector(VectorEnv[Array, Array, Array]):
         self._elapsed = self._elapsed + 1
         return self._position, reward, self._reached | (self._elapsed >= self.horizon)
 
-    def reset(  # type: ignore[override]
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start every row, with the tasks in ``options["task"]`` if given."""
         super().reset(seed=seed)
         self._family.reset(seed=seed)
         if options and "task" in options:
             given = options["task"]
-            tasks = [given] * self.num_envs if isinstance(given, Mapping) else list(given)
+            tasks: Sequence[Mapping[str, Any]] = [given] * self.num_envs if isinstance(given, Mapping) else given
         else:
             tasks = self._tasks or self.sample_tasks(self.num_envs)
         self.tensor_reset(tasks)

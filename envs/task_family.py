@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,11 +10,8 @@ import numpy as np
 from metarl.errors import ConfigError, TaskError
 from metarl.tasks import Array, Bounds, Split, Task, check_task, split_index
 
-Observation = TypeVar("Observation")
-Action = TypeVar("Action")
 
-
-class TaskFamily(gym.Env[Observation, Action], Generic[Observation, Action]):
+class TaskFamily(gym.Env[Any, Any]):
     """An environment with tasks.
 
     ``sample_tasks`` draws tasks; ``reset(options={"task": task})`` or setting ``task`` takes one on; a bare ``reset()`` keeps

@@ -47,7 +47,9 @@ def read(path: str | os.PathLike[str], map_location: str | torch.device = "cpu")
     """
     path = Path(path) if Path(path).is_file() else with_suffix(path)
     if not path.is_file():
-        raise CheckpointError(f"checkpoint {path} does not exist: give the path that save() returned, or a run folder's checkpoint.pt")
+        raise CheckpointError(
+            f"checkpoint {path} does not exist: give the path that save() returned, or a run folder's checkpoint.pt"
+        )
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises many kinds for truncated and foreign files

@@ -51,7 +51,7 @@ class Layout:
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """Return views of a vector of shape (P,) under the parameters' names and shapes."""
-        parts = vector.split(self.sizes) if self.names else ()
+        parts = torch.split(vector, list(self.sizes)) if self.names else ()
         return {name: part.view(shape) for name, shape, part in zip(self.names, self.shapes, parts, strict=True)}
 
 
@@ -80,9 +80,7 @@ class Learner:
         chosen = _choose(list(named), adapted)
         self.layout = _layout(named, [name for name in named if name in chosen])
         self.shared_layout = _layout(named, [name for name in named if name not in chosen])
-        self._joined = Layout(
-            self.layout.names + self.shared_layout.names, self.layout.shapes + self.shared_layout.shapes
-        )
+        self._joined = Layout(self.layout.names + self.shared_layout.names, self.layout.shapes + self.shared_layout.shapes)
 
     def initial(self) -> tuple[Tensor, Tensor]:
         """Return copies of the module's own parameters: theta, shape (P,), and the shared vector, shape (S,)."""
@@ -128,7 +126,7 @@ def _refuse_unsound_layers(module: nn.Module) -> None:
     layers have no batching rule; a batch-norm's running statistics would be changed in place by every task.
     """
     for name, layer in module.named_modules():
-        affine_norm = isinstance(layer, (nn.LayerNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._NormBase))
+        affine_norm = isinstance(layer, (nn.LayerNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm))
         running = getattr(layer, "track_running_stats", False)
         if (affine_norm and getattr(layer, "weight", None) is not None) or running:
             raise ConfigError(

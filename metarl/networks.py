@@ -1,6 +1,7 @@
 """Multilayer perceptrons with the papers' initialisations."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -18,9 +19,7 @@ def _truncated_normal(weight: Tensor) -> Tensor:
 INITS = {"glorot": nn.init.xavier_uniform_, "truncated-normal": _truncated_normal, "torch": None}
 
 
-def mlp(
-    inputs: int, outputs: int, hidden: Sequence[int], activation: str = "relu", init: Init = "glorot"
-) -> nn.Sequential:
+def mlp(inputs: int, outputs: int, hidden: Sequence[int], activation: str = "relu", init: Init = "glorot") -> nn.Sequential:
     """Return a multilayer perceptron with zero biases and a linear output layer.
 
     Args:
@@ -41,7 +40,7 @@ def mlp(
     require_positive(inputs=inputs, outputs=outputs, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
     sizes = [inputs, *hidden, outputs]
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in pairwise(sizes):
         linear = nn.Linear(fan_in, fan_out)
         initialise = INITS[init]
         if initialise is not None:

@@ -45,6 +45,8 @@ def check_task(family: str, task: Mapping[str, Any], bounds: Bounds) -> Task:
         if value.shape != low.shape:
             raise TaskError(f"task[{name!r}]={task[name]!r} has shape {value.shape}; {family} needs {low.shape}")
         if not ((value >= low) & (value <= high)).all():
-            raise TaskError(f"task[{name!r}]={value.tolist()} is outside {family}: choose from {low.tolist()} to {high.tolist()}")
+            raise TaskError(
+                f"task[{name!r}]={value.tolist()} is outside {family}: choose from {low.tolist()} to {high.tolist()}"
+            )
         checked[name] = value
     return checked

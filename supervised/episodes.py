@@ -27,12 +27,12 @@ class Episodes(NamedTuple):
     query: Examples
 
 
-class EpisodeEnv(gym.Env[dict[str, Array], Array]):
+class EpisodeEnv(gym.Env[Any, Any]):
     """A few-shot task as an episode of one step.
 
-    ``reset`` draws a task (or takes ``options["task"]``) and shows its support set with targets and the query inputs; the action
-    is the predictions for the query set, the reward is ``reward(predictions, targets)``; one step ends it, and only then does
-    ``info["query_targets"]`` tell the targets. Agents train on ``sample_episodes``, whole batches on any device.
+    ``reset`` draws a task (or takes ``options["task"]``) and shows its support set with targets and the query inputs; the
+    action is the predictions for the query set, the reward is ``reward(predictions, targets)``; one step ends it, and only
+    then does ``info["query_targets"]`` tell the targets. Agents train on ``sample_episodes``, whole batches on any device.
 
     A family says what its tasks are (``bounds``, ``draw_tasks``) and what their data is (``draw_episodes``).
 
@@ -115,7 +115,8 @@ class EpisodeEnv(gym.Env[dict[str, Array], Array]):
         parts = np.split(rows, ends, axis=1)
         shapes = [low.shape for low, _ in self.bounds.values()]
         return [
-            {name: part[i].reshape(shape) for name, part, shape in zip(self.bounds, parts, shapes, strict=True)} for i in range(n)
+            {name: part[i].reshape(shape) for name, part, shape in zip(self.bounds, parts, shapes, strict=True)}
+            for i in range(n)
         ]
 
     @property
@@ -138,17 +139,16 @@ class EpisodeEnv(gym.Env[dict[str, Array], Array]):
         row = np.concatenate([self._task[name].reshape(-1) for name in self.bounds])
         support, query = self.draw_episodes(torch.as_tensor(row)[None], self._generator("train"))
         self._query_targets = query.targets[0].numpy()
-        observation = {
+        self._shown = {
             "support_inputs": support.inputs[0].numpy(),
             "support_targets": support.targets[0].numpy(),
             "query_inputs": query.inputs[0].numpy(),
         }
-        return observation, {"task": self.task}
+        return {name: value.copy() for name, value in self._shown.items()}, {"task": self.task}
 
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """Score the predictions for the query set and end the episode; the observation that ends it is all zeros."""
         assert self._query_targets is not None, "call reset() before step()"
-        assert isinstance(self.observation_space, gym.spaces.Dict)
-        blank = {name: np.zeros(space.shape, space.dtype) for name, space in self.observation_space.spaces.items()}
+        blank = {name: np.zeros_like(value) for name, value in self._shown.items()}
         reward = self.reward(np.asarray(action), self._query_targets)
         return blank, reward, True, False, {"task": self.task, "query_targets": self._query_targets.copy()}

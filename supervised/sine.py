@@ -29,8 +29,8 @@ class Sine(EpisodeEnv):
     r"""Regression of $y = a \sin(\omega x \pm p)$.
 
     ## Observation
-    `Dict`: `support_inputs` and `support_targets`, shape (shots, 1); `query_inputs`, shape (queries, 1); all float32, inputs in
-    [-5, 5].
+    `Dict`: `support_inputs` and `support_targets`, shape (shots, 1); `query_inputs`, shape (queries, 1); all float32,
+    inputs in [-5, 5].
 
     ## Action
     `Box(-10, 10, (queries, 1), float32)`: the predictions for the query inputs.
@@ -49,8 +49,8 @@ class Sine(EpisodeEnv):
     - `frequency`: (1, 1) as in MAML and TURTLE; (0.8, 1.2) as in Meta-SGD.
     - `phase_sign`: -1 for MAML's and TURTLE's text, a sin(x - p); +1 for Meta-SGD, a sin(w x + p), and for TURTLE's code.
     - `query_inputs`: `"random"`, or `"grid"` for even spacing over [-5, 5] (Meta-SGD's test).
-    - `task_sets`: sizes of fixed sets by split, such as `{"train": 70000, "validation": 1000, "test": 2000}`: each task with its
-      data is drawn once from `task_seed`, and training passes through them in order. None for endless tasks.
+    - `task_sets`: sizes of fixed sets by split, such as `{"train": 70000, "validation": 1000, "test": 2000}`: each task with
+      its data is drawn once from `task_seed`, and training passes through them in order. None for endless tasks.
 
     ## Version history
     - v0: the first.
@@ -128,7 +128,7 @@ class Sine(EpisodeEnv):
         repeats: int = 1,
         dtype: torch.dtype = torch.float32,
     ) -> Episodes:
-        """Return a batch of episodes; see ``EpisodeEnv``. Rows of a fixed set are numbers ``first`` to ``first + n``, round and round."""
+        """Return a batch of episodes; see ``EpisodeEnv``. A fixed set gives its rows from ``first`` on, round and round."""
         if split not in self.task_sets:
             return super().sample_episodes(n, split, generator, first=first, repeats=repeats, dtype=dtype)
         fixed = self._fixed(split, generator.device, dtype)

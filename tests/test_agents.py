@@ -86,7 +86,9 @@ def test_adaptation_uses_the_environments_own_task():
 
 
 def test_adapting_a_policy_to_an_environment_without_tasks():
-    agent = metarl.MAML("MlpPolicy", "metarl/BernoulliBandit-v0", env_kwargs={"arms": 2}, rollouts=metarl.Rollouts(trajectories=2))
+    agent = metarl.MAML(
+        "MlpPolicy", "metarl/BernoulliBandit-v0", env_kwargs={"arms": 2}, rollouts=metarl.Rollouts(trajectories=2)
+    )
 
     class Plain(gym.Env):
         observation_space, action_space = gym.spaces.Box(0, 1, (1,), np.float32), gym.spaces.Discrete(2)
@@ -236,7 +238,11 @@ def test_an_infinite_loss_refuses_the_outer_step():
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ({"env": "metarl/Navigaton2D-v0"}, ConfigError, "env='metarl/Navigaton2D-v0' is not known: did you mean 'metarl/Navigation2D"),
+        (
+            {"env": "metarl/Navigaton2D-v0"},
+            ConfigError,
+            "env='metarl/Navigaton2D-v0' is not known: did you mean 'metarl/Navigation2D",
+        ),
         ({"policy": "MlpPolcy"}, ConfigError, "policy='MlpPolcy' is not known: did you mean 'MlpPolicy'"),
         ({"env": "CartPole-v1"}, TaskError, "has no tasks: it needs sample_tasks"),
         ({"meta_batch": 0}, ConfigError, "meta_batch=0 must be above zero"),

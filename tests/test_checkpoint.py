@@ -27,7 +27,7 @@ def test_missing_truncated_and_foreign_files_are_named(tmp_path):
     torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
     with pytest.raises(CheckpointError, match=r"foreign\.pt was not written by metarl"):
         metarl.MAML.load(tmp_path / "foreign.pt")
-    with pytest.raises(CheckpointError, match="holds a MAML, not a MetaSGD: use MAML.load"):
+    with pytest.raises(CheckpointError, match=r"holds a MAML, not a MetaSGD: use MAML\.load"):
         metarl.MetaSGD.load(path)
     assert isinstance(metarl.Agent.load(path), metarl.Agent)
 

@@ -110,10 +110,7 @@ class TestNavigation:
             actions = rng.normal(size=(5, 2)).astype(np.float32)
             observations, rewards, terminated, truncated, _ = vector.step(actions)
             for row, env in enumerate(singles):
-                if over[row]:
-                    expected = (env.reset()[0], 0.0, False, False)
-                else:
-                    expected = env.step(actions[row])[:4]
+                expected = (env.reset()[0], 0.0, False, False) if over[row] else env.step(actions[row])[:4]
                 np.testing.assert_array_equal(observations[row], expected[0])
                 assert (rewards[row], terminated[row], truncated[row]) == pytest.approx(expected[1:], abs=1e-7)
                 over[row] = expected[2] or expected[3]

@@ -92,7 +92,9 @@ def test_importing_metarl_imports_no_environment():
 
 def test_every_folder_is_packaged():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    folders = {path.parent for room in ("metarl", "agents", "envs", "supervised") for path in (ROOT / room).rglob("__init__.py")}
+    folders = {
+        path.parent for room in ("metarl", "agents", "envs", "supervised") for path in (ROOT / room).rglob("__init__.py")
+    }
     names = {str(folder.relative_to(ROOT)).replace("/", ".") for folder in folders}
     names = {name if name.startswith("metarl") else f"metarl.{name}" for name in names}
     assert names == set(packages)

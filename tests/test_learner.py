@@ -40,7 +40,7 @@ def test_flatten_and_unflatten_are_inverse():
 @pytest.mark.parametrize("world", WORLDS)
 def test_shared_parameters_stay_in_the_inner_loop_and_are_meta_learned(world):
     agent = make(world, adapted="head", inner_steps=2)
-    experiences, query = experience(agent)
+    experiences, _ = experience(agent)
     adapted = agent.inner.replay(agent.meta, experiences)
     size = agent.meta["theta"].numel()
     assert torch.equal(adapted[:, size:], agent.meta["shared"].expand(2, -1))

@@ -10,7 +10,18 @@ import torch
 from metarl.checkpoint import read
 from tests.test_resume import SMALL
 
-COMMON = ["--iterations", "3", "--validate-every", "2", "--validation-tasks", "8", "--evaluation-tasks", "0", "--dtype", "float64"]
+COMMON = [
+    "--iterations",
+    "3",
+    "--validate-every",
+    "2",
+    "--validation-tasks",
+    "8",
+    "--evaluation-tasks",
+    "0",
+    "--dtype",
+    "float64",
+]
 
 
 def run(preset, folder, count, *more):
@@ -28,7 +39,13 @@ def run(preset, folder, count, *more):
 
 @pytest.mark.parametrize(
     ("preset", "more"),
-    [("navigation", ()), ("navigation", ("--outer", "policy_gradient")), ("bandit", ()), ("sine", ())],
+    [
+        ("navigation", ()),
+        ("navigation", ("--outer", "policy_gradient")),
+        # damped: undamped, conjugate gradient would blow up the rounding of a nearly singular Fisher matrix
+        ("bandit", ("--trpo.damping", "0.1")),
+        ("sine", ()),
+    ],
 )
 def test_two_processes_are_one(preset, more, tmp_path):
     one, two = run(preset, tmp_path / "one", 1, *more), run(preset, tmp_path / "two", 2, *more)

@@ -16,11 +16,33 @@ SMALL = {
     "sine": ["--gradient.no-compile", "--policy-kwargs", '{"hidden": [8]}'],
     "bandit": ["--policy-kwargs", '{"hidden": [4]}', "--rollouts.trajectories", "2", "--meta-batch", "4"],
 }
-COMMON = ["--iterations", "60", "--save-every", "3", "--validate-every", "4", "--validation-tasks", "8", "--evaluation-tasks", "0"]
+COMMON = [
+    "--iterations",
+    "60",
+    "--save-every",
+    "3",
+    "--validate-every",
+    "4",
+    "--validation-tasks",
+    "8",
+    "--evaluation-tasks",
+    "0",
+]
 
 
 def train(preset, folder, *more):
-    arguments = [sys.executable, "-m", "metarl", "train", preset, *SMALL[preset], *COMMON, "--no-progress-bar", "--run-dir", str(folder)]
+    arguments = [
+        sys.executable,
+        "-m",
+        "metarl",
+        "train",
+        preset,
+        *SMALL[preset],
+        *COMMON,
+        "--no-progress-bar",
+        "--run-dir",
+        str(folder),
+    ]
     return subprocess.Popen([*arguments, *more], env={**os.environ, "PYTHONPATH": "."}, stdout=subprocess.DEVNULL)
 
 

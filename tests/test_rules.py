@@ -62,13 +62,17 @@ def test_first_order_takes_inner_gradients_as_constants(rule, world):
     agent = make(world, rule, inner_steps=2, first_order=True)
     experiences, query = experience(agent)
     meta = agent.meta
-    gradient = torch.func.grad(lambda m: torch.vmap(agent.world.problem.loss)(agent.inner.replay(m, experiences), query).mean())(meta)
+    gradient = torch.func.grad(
+        lambda m: torch.vmap(agent.world.problem.loss)(agent.inner.replay(m, experiences), query).mean()
+    )(meta)
     with torch.no_grad():
         adapted = agent.inner.replay(meta, experiences)
     at_the_end = torch.vmap(torch.func.grad(agent.world.problem.loss))(adapted, query)
     torch.testing.assert_close(gradient["theta"], at_the_end.mean(0), rtol=1e-9, atol=1e-12)
     second = make(world, rule, inner_steps=2)
-    exact = torch.func.grad(lambda m: torch.vmap(second.world.problem.loss)(second.inner.replay(m, experiences), query).mean())(meta)
+    exact = torch.func.grad(lambda m: torch.vmap(second.world.problem.loss)(second.inner.replay(m, experiences), query).mean())(
+        meta
+    )
     assert not torch.allclose(gradient["theta"], exact["theta"], rtol=1e-6, atol=1e-12)
 
 

@@ -1,5 +1,7 @@
 """metarl list: name what there is."""
 
+from typing import Any
+
 import gymnasium
 import tyro
 from rich.console import Console
@@ -13,9 +15,14 @@ def main(arguments: list[str]) -> int:
     """Run the command."""
     tyro.cli(_nothing, args=arguments, prog="metarl list", description="Name the environments, agents, presets and tables.")
     console = Console()
-    sections = {
-        "environments (gym.make)": {name: spec.kwargs or "" for name, spec in gymnasium.registry.items() if name.startswith("metarl/")},
-        "agents (--agent)": {"maml": "gradient descent from a learned start", "meta-sgd": "and a learned rate for every parameter"},
+    sections: dict[str, dict[str, Any]] = {
+        "environments (gym.make)": {
+            name: spec.kwargs or "" for name, spec in gymnasium.registry.items() if name.startswith("metarl/")
+        },
+        "agents (--agent)": {
+            "maml": "gradient descent from a learned start",
+            "meta-sgd": "and a learned rate for every parameter",
+        },
         "presets (metarl train)": {name: text for name, (text, _) in PRESETS.items()},
         "tables (metarl reproduce)": {name: table.TITLE for name, table in TABLES.items()},
     }

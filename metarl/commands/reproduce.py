@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -84,9 +83,10 @@ def _measure(
     jobs = min(given.jobs or torch.get_num_threads(), len(work))
     results: dict[tuple[str, int], dict[str, Measured]] = {}
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar, ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with (
+        Progress(*columns, console=Console(stderr=True)) as bar,
+        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         task = bar.add_task(given.table, total=len(work))
         futures = {pool.submit(measure, name, seed, given.scale): (name, seed) for name, seed in work}
         try:

@@ -47,7 +47,6 @@ class Train:
     evaluation_steps: int = 0
     """Inner steps in it; 0 for as many as in training."""
 
-
     def resolved(self, preset: str) -> "Train":
         """Return the settings with every "0 for" replaced."""
         run, hundredth = self.run, max(1, self.run.iterations // 100)
@@ -126,13 +125,17 @@ def _agent(train: Train, folder: Path) -> Agent:
     path, log = folder / CHECKPOINT, str(folder)
     if not train.resume:
         if path.exists():
-            raise ConfigError(f"run_dir={folder} already holds a run: add --resume to go on with it, or choose another --run-dir")
+            raise ConfigError(
+                f"run_dir={folder} already holds a run: add --resume to go on with it, or choose another --run-dir"
+            )
         return train.run.make(int(train.verbose), log)
     saved = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else None
     ours = json.loads(json.dumps(train.run.as_dict()))
     if saved is not None and {**saved, "iterations": 0} != {**ours, "iterations": 0}:
         changed = [f"{name} ({saved.get(name)!r} there, {ours[name]!r} here)" for name in ours if saved.get(name) != ours[name]]
-        raise ConfigError(f"run_dir={folder} holds another run, different in {', '.join(changed)}: give the same options to resume it")
+        raise ConfigError(
+            f"run_dir={folder} holds another run, different in {', '.join(changed)}: give the same options to resume it"
+        )
     return Agent.load(path, device=train.run.device, verbose=int(train.verbose), tensorboard_log=log)
 
 

@@ -1,6 +1,6 @@
 """Outer loops: how the meta-parameters improve, one file each."""
 
-from metarl.outer.base import OuterLoop as OuterLoop
 from metarl.outer.base import Outcome as Outcome
+from metarl.outer.base import OuterLoop as OuterLoop
 from metarl.outer.gradient_descent import GradientDescent as GradientDescent
 from metarl.outer.trpo import TRPO as TRPO

@@ -32,13 +32,11 @@ class Outcome:
 class OuterLoop(ABC):
     """Improves the meta-parameters; changes the tensors of ``meta`` in place, or leaves them all as they were."""
 
-    def start(self, meta: Meta) -> None:
+    def start(self, meta: Meta) -> None:  # noqa: B027 - most need nothing
         """Prepare for these meta-parameters, for example make an optimiser."""
 
     @abstractmethod
-    def step(
-        self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True
-    ) -> Outcome:
+    def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
         """Adapt to the tasks, collect query experience, and improve ``meta``.
 
         Args:
@@ -56,7 +54,7 @@ class OuterLoop(ABC):
         """Return all that a resumed run needs, in plain containers and tensors."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Take up what ``state_dict`` returned; after ``start``."""
 
 

@@ -15,7 +15,7 @@ from torch.func import grad_and_value
 from metarl import processes
 from metarl.adaptation import InnerLoop, Meta
 from metarl.errors import ConfigError, require_positive, unknown_name
-from metarl.outer.base import OuterLoop, Outcome, collect, require_finite
+from metarl.outer.base import Outcome, OuterLoop, collect, require_finite
 from metarl.problems.base import Tasks
 
 
@@ -58,9 +58,7 @@ class GradientDescent(OuterLoop):
             raise ConfigError(f"optimizer_kwargs={self.optimizer_kwargs!r} does not fit {self.optimizer}: {error}") from error
         self._gradient = compiled(meta_gradient) if self.compile else meta_gradient
 
-    def step(
-        self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True
-    ) -> Outcome:
+    def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
         """Adapt, differentiate the query loss through a replay of the adaptation, and let the optimiser step."""
         if inner.problem.on_policy or report:
             adaptation, query = collect(inner, meta, tasks, generator)

@@ -14,7 +14,7 @@ from torch import Tensor
 from metarl import processes
 from metarl.adaptation import Adaptation, InnerLoop, Meta
 from metarl.errors import ConfigError, require_between, require_positive
-from metarl.outer.base import OuterLoop, Outcome, collect, require_finite
+from metarl.outer.base import Outcome, OuterLoop, collect, require_finite
 from metarl.problems.base import Tasks
 from metarl.problems.policy import PolicyProblem, Trajectories
 
@@ -52,9 +52,7 @@ class TRPO(OuterLoop):
         require_between(0, 1, backtrack=self.backtrack, fisher_fraction=self.fisher_fraction, damping=self.damping)
         require_positive(fisher_fraction=self.fisher_fraction)
 
-    def step(
-        self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True
-    ) -> Outcome:
+    def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
         """Sample, adapt, sample with the adapted policies, and take one trust-region step."""
         problem = inner.problem
         if not isinstance(problem, PolicyProblem):
@@ -185,5 +183,5 @@ def _flatten(values: Any) -> Tensor:
 
 
 def _split(vector: Tensor, values: list[Tensor]) -> list[Tensor]:
-    parts = vector.split([value.numel() for value in values])
+    parts = torch.split(vector, [value.numel() for value in values])
     return [part.view_as(value) for part, value in zip(parts, values, strict=True)]

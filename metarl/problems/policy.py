@@ -42,8 +42,8 @@ class Trajectories(NamedTuple):
         """Return the chosen samples, indices of shape (n,), of every task, their weights scaled to sum to one."""
         weights = self.weights[:, samples]
         weights = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-        picked = (field[:, samples] for field in self[:3])
-        return Trajectories(*picked, weights, self.parameters[:, samples], self.log_probs[:, samples], *self[6:])
+        names = ("observations", "actions", "advantages", "parameters", "log_probs")
+        return self._replace(weights=weights, **{name: getattr(self, name)[:, samples] for name in names})
 
 
 @dataclass(frozen=True)

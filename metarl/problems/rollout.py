@@ -111,7 +111,9 @@ def rollout(
     count, trajectories, steps = len(tasks), env.num_envs // len(tasks), env.horizon
     noise = processes.draw(lambda n: distribution.noise((n, steps, trajectories), generator, parameters), count)
     high = 2**31 - 1
-    seeds = processes.draw(lambda n: torch.randint(high, (n, trajectories), generator=generator, device=generator.device), count)
+    seeds = processes.draw(
+        lambda n: torch.randint(high, (n, trajectories), generator=generator, device=generator.device), count
+    )
     observation = env.tensor_reset([task for task in tasks for _ in range(trajectories)], seeds.flatten())
     running = torch.ones(env.num_envs, dtype=torch.bool, device=observation.device)
     act = torch.vmap(learner)

@@ -51,7 +51,8 @@ def check_fit(policy: StochasticPolicy, observation: Tensor) -> None:
             output = policy.network(observation)
     except RuntimeError as error:
         raise ConfigError(
-            f"policy={type(policy.network).__name__} cannot take an observation batch of shape {tuple(observation.shape)}: {error}"
+            f"policy={type(policy.network).__name__} cannot take an observation batch of shape "
+            f"{tuple(observation.shape)}: {error}"
         ) from error
     if output.shape != (*observation.shape[:-1], needed):
         raise ConfigError(
