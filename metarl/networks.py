@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from metarl.errors import require_positive, unknown_name
@@ -19,7 +20,14 @@ def _truncated_normal(weight: Tensor) -> Tensor:
 INITS = {"glorot": nn.init.xavier_uniform_, "truncated-normal": _truncated_normal, "torch": None}
 
 
-def mlp(inputs: int, outputs: int, hidden: Sequence[int], activation: str = "relu", init: Init = "glorot") -> nn.Sequential:
+def mlp(
+    inputs: int,
+    outputs: int,
+    hidden: Sequence[int],
+    activation: str = "relu",
+    init: Init = "glorot",
+    output_gain: float = 1.0,
+) -> nn.Sequential:
     """Return a multilayer perceptron with zero biases and a linear output layer.
 
     Args:
@@ -29,6 +37,7 @@ def mlp(inputs: int, outputs: int, hidden: Sequence[int], activation: str = "rel
         activation: ``"relu"``, ``"tanh"`` or ``"elu"``.
         init: the weights: ``"glorot"`` uniform as in Finn's policies; ``"truncated-normal"`` with deviation 0.01, cut at two
             deviations, as in MAML's and Meta-SGD's regressors; ``"torch"``, the default of nn.Linear, as in TURTLE's code.
+        output_gain: what the output layer's initial weights are multiplied with.
 
     Raises:
         ConfigError: a width that is not positive, or an unknown activation or initialisation.
@@ -47,4 +56,6 @@ def mlp(inputs: int, outputs: int, hidden: Sequence[int], activation: str = "rel
             initialise(linear.weight)
         nn.init.zeros_(linear.bias)
         layers += [linear, ACTIVATIONS[activation]()]
+    with torch.no_grad():
+        linear.weight *= output_gain
     return nn.Sequential(*layers[:-1])

@@ -105,19 +105,21 @@ class Run:
 # tried: the learner sees the squared distance, advantages keep their size, and the inner loss is the likelihood ratio's.
 NAVIGATION = Run(
     rate=(0.05,),
-    trpo=TRPO(fisher_fraction=0.2, damping=0.1),
+    trpo=TRPO(fisher_fraction=0.2, damping=0.1, max_kl=0.02),
     rollouts=Rollouts(reward="squared", advantages="raw", inner_loss="likelihood-ratio"),
 )
 # Finn's own estimator: the distance itself, normalised advantages, REINFORCE's inner loss
 NAVIGATION_PLAIN = replace(NAVIGATION, rate=(0.1,), trpo=TRPO(fisher_fraction=0.2), rollouts=Rollouts())
-# Meta-SGD's text has neither clip nor scale: actions are in units of length, so their deviation starts at 0.1, and rates are
-# those of the scaled environment times 0.1^2
+# Meta-SGD's text has neither clip nor scale: actions are in units of length, so means and deviation start a tenth as large
 NAVIGATION_UNSCALED = replace(
-    NAVIGATION, env_kwargs={"action_scale": 1.0, "action_limit": 10.0}, policy_kwargs={"log_std": -2.3}, rate=(0.0005,)
+    NAVIGATION,
+    env_kwargs={"action_scale": 1.0, "action_limit": 10.0},
+    policy_kwargs={"log_std": -2.3, "output_gain": 0.1},
+    rate=(0.0005,),
 )
 VARYING = "metarl/Navigation2DVaryingStart-v0"
 NAVIGATION_BEST = replace(
-    NAVIGATION, policy_kwargs={"log_std": -0.7}, trpo=TRPO(fisher_fraction=0.2, damping=0.1, max_kl=0.02), iterations=300
+    NAVIGATION, rollouts=replace(NAVIGATION.rollouts, gae_lambda=0.97), policy_kwargs={"log_std": -0.7}, iterations=200
 )
 META_SGD_SINE_RUN = Run(
     env="metarl/Sine-v0",

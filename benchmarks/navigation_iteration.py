@@ -1,0 +1,32 @@
+"""python benchmarks/navigation_iteration.py: seconds of a meta-iteration at Meta-SGD's navigation protocol, and what takes them.
+
+20 tasks x 20 trajectories x 100 steps, one inner step, a 2-100-100-2 policy, by fraction of the time-steps in Fisher products.
+"""
+
+import statistics
+from dataclasses import replace
+from time import perf_counter
+
+import torch
+
+from metarl.commands.presets import NAVIGATION
+from metarl.outer import TRPO
+
+ITERATIONS = 10
+
+print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; median of {ITERATIONS} iterations after 3")
+print(f"{'fraction':>8} {'agent':>9} {'iteration':>10} {'sampling':>9} {'adaptation':>11} {'outer step':>11}   (seconds)")
+for fraction in (0.1, 0.2, 0.5, 1.0):
+    for name in ("maml", "meta-sgd"):
+        agent = replace(NAVIGATION, agent=name, trpo=TRPO(fisher_fraction=fraction)).make().learn(3)
+        agent.inner.clock.read()
+        seconds, parts = [], []
+        for _ in range(ITERATIONS):
+            start = perf_counter()
+            agent._outer_step(report=False)
+            seconds.append(perf_counter() - start)
+            parts.append(agent.inner.clock.read())
+        sampling, adaptation = (statistics.median(part[key] for part in parts) for key in ("sampling", "adaptation"))
+        total = statistics.median(seconds)
+        rest = total - sampling - adaptation
+        print(f"{fraction:8.1f} {name:>9} {total:10.3f} {sampling:9.3f} {adaptation:11.3f} {rest:11.3f}")
