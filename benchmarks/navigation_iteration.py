@@ -1,4 +1,4 @@
-"""python benchmarks/navigation_iteration.py: seconds of a meta-iteration at Meta-SGD's navigation protocol, and what takes them.
+"""python benchmarks/navigation_iteration.py: seconds of a meta-iteration at Meta-SGD's navigation protocol, part by part.
 
 20 tasks x 20 trajectories x 100 steps, one inner step, a 2-100-100-2 policy, by fraction of the time-steps in Fisher products.
 """

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         if figure is not None:
             path = out / f"{name}.png"
             figure.savefig(path, dpi=120)
-            Console().print(f"{name}: {path}")
+            Console(soft_wrap=True).print(f"{name}: {path}")
     return 0
 
 

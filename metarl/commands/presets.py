@@ -118,9 +118,8 @@ NAVIGATION_UNSCALED = replace(
     rate=(0.0005,),
 )
 VARYING = "metarl/Navigation2DVaryingStart-v0"
-NAVIGATION_BEST = replace(
-    NAVIGATION, rollouts=replace(NAVIGATION.rollouts, gae_lambda=0.97), policy_kwargs={"log_std": -0.7}, iterations=200
-)
+# generalised advantages with lambda 0.95 instead of whole returns: far less variance, and the largest gain of all
+NAVIGATION_BEST = replace(NAVIGATION, rollouts=replace(NAVIGATION.rollouts, gae_lambda=0.95))
 META_SGD_SINE_RUN = Run(
     env="metarl/Sine-v0",
     env_kwargs={**META_SGD_SINE, "shots": 5, "queries": 10},
@@ -147,7 +146,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
     "navigation-plain": ("2D navigation, distance reward and normalised advantages (Finn's estimator)", NAVIGATION_PLAIN),
     "navigation-unscaled": ("2D navigation without clip and scale, as Meta-SGD's text has it", NAVIGATION_UNSCALED),
     "navigation-best": ("2D navigation, the best one step can do that we found", NAVIGATION_BEST),
-    "navigation-demo": ("a shorter 2D navigation run, for a first look", replace(NAVIGATION, iterations=60)),
+    "navigation-demo": ("a shorter run of navigation-best, for a first look", replace(NAVIGATION_BEST, iterations=60)),
     "maml-navigation": (
         "2D navigation as in MAML, Table 4: rate 0.5, then 0.25",
         replace(NAVIGATION_PLAIN, agent="maml", rate=(0.5, 0.25), iterations=200),

@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _train(train: Train) -> None:
-    console = Console(quiet=processes.rank() > 0)
+    console = Console(quiet=processes.rank() > 0, soft_wrap=True)
     folder, run = Path(train.run_dir), train.run
     require_positive(iterations=run.iterations)
     agent = _agent(train, folder)

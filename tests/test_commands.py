@@ -1,0 +1,125 @@
+"""The command line as a user meets it."""
+
+import json
+
+import pytest
+
+from metarl.__main__ import main
+from metarl.commands.presets import PRESETS, Run
+from metarl.commands.reproduce import TABLES
+from metarl.commands.tables.cell import Cell
+
+SMALL = ["--policy-kwargs", '{"hidden": [8]}', "--rollouts.trajectories", "3", "--meta-batch", "2", "--iterations", "4"]
+SMALL += ["--validate-every", "2", "--validation-tasks", "4", "--evaluation-tasks", "6", "--no-progress-bar"]
+
+
+@pytest.fixture
+def run_dir(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "navigation", *SMALL, "--run-dir", str(folder)]) == 0
+    (folder / "said.txt").write_text(capsys.readouterr().out)
+    return folder
+
+
+def test_train_leaves_a_run_folder(run_dir):
+    names = {path.name for path in run_dir.iterdir()}
+    assert {"config.json", "checkpoint.pt", "evaluation.json", "adaptation.png"} <= names
+    assert list(run_dir.glob("tensorboard_1/events*"))
+    said = (run_dir / "said.txt").read_text()
+    assert "after 1 inner step" in said
+    assert f"tensorboard --logdir {run_dir}" in said
+    assert f"{run_dir}/adaptation.png" in said
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["policy_kwargs"] == {"hidden": [8]}
+    assert json.loads((run_dir / "evaluation.json").read_text())["tasks"] == 6
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_as_another(run_dir, capsys):
+    arguments = ["train", "navigation", *SMALL, "--run-dir", str(run_dir)]
+    assert main(arguments) == 1
+    assert "already holds a run: add --resume" in capsys.readouterr().err
+    assert main([*arguments, "--resume", "--seed", "5"]) == 1
+    assert "holds another run, different in seed (0 there, 5 here)" in capsys.readouterr().err
+
+
+def test_evaluate_and_plot(run_dir, tmp_path, capsys):
+    out = tmp_path / "evaluation.json"
+    assert main(["evaluate", str(run_dir), "--tasks", "4", "--steps", "2", "--json", str(out)]) == 0
+    assert len(json.loads(out.read_text())["mean"]) == 3
+    assert main(["plot", str(run_dir), "--out", str(tmp_path / "pictures")]) == 0
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"curve.png", "adaptation.png", "rates.png"}
+    assert main(["evaluate", str(tmp_path / "nothing")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_evaluation_is_the_best_iterates(run_dir, capsys):
+    kept = json.loads((run_dir / "evaluation.json").read_text())
+    assert main(["evaluate", str(run_dir), "--tasks", "6", "--json", str(run_dir / "again.json")]) == 0
+    assert json.loads((run_dir / "again.json").read_text())["mean"] == kept["mean"]
+
+
+def test_list_names_everything(capsys):
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    for name in [*PRESETS, *TABLES, "metarl/Navigation2D-v0", "meta-sgd"]:
+        assert name in said
+
+
+def test_help_and_unknown_commands(capsys):
+    assert main(["--help"]) == 0
+    assert main(["--version"]) == 0
+    assert main(["trian"]) == 2
+    assert "'trian' is not a command" in capsys.readouterr().err
+    for command in ("train", "evaluate", "reproduce", "plot"):
+        with pytest.raises(SystemExit) as leaving:
+            main([command, "--help"])
+        assert leaving.value.code == 0
+    assert main(["reproduce", "meta-sgd-table-5"]) == 1
+    assert "table='meta-sgd-table-5' is not known: did you mean 'meta-sgd-table-" in capsys.readouterr().err
+    assert main(["reproduce", "maml-sine", "--seeds", "0"]) == 1
+    assert "seeds=0 must be above zero" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_makes_its_agent(name):
+    run = PRESETS[name][1]
+    assert isinstance(run, Run)
+    assert run.make().world.problem.learner.layout.size > 0
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_has_distinct_cells_and_a_run_for_each(name):
+    cells = TABLES[name].cells()
+    assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_reproduce_writes_the_table(tmp_path, capsys):
+    out = tmp_path / "table.json"
+    arguments = ["reproduce", "maml-sine", "--only", "rate 0.01", "--scale", "0.00003", "--seeds", "2", "--json", str(out)]
+    assert main(arguments) == 0
+    report = json.loads(out.read_text())
+    assert report["command"] == "metarl " + " ".join(arguments).replace("rate 0.01", "'rate 0.01'")
+    assert [row["paper"] for row in report["rows"]] == [0.67, 0.38, 0.35]
+    row = report["rows"][0]
+    assert set(row) >= {"cell", "paper", "paper_ci", "ours", "ours_ci", "seeds", "verdict"}
+    assert row["seeds"] == 2
+    assert "scale 3e-05" in row["cell"]
+    assert row["ours"] == pytest.approx(sum(row["ours_by_seed"]) / 2, abs=1e-3)
+    assert "MAML, sine regression" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cell", "ours", "verdict"),
+    [
+        (Cell("r", "c", 0.5, 0.1), 0.4, "at least the paper's"),
+        (Cell("r", "c", 0.5, 0.1), 0.55, "within the paper's interval"),
+        (Cell("r", "c", 0.5, 0.1), 0.7, "short by 0.20"),
+        (Cell("r", "c", 0.5), 0.55, "short by 0.05"),
+        (Cell("r", "c", -9.0, None, True), -8.0, "at least the paper's"),
+        (Cell("r", "c", -9.0, 0.5, True), -9.4, "within the paper's interval"),
+        (Cell("r", "c", -9.0, 0.5, True), -11.0, "short by 2.00"),
+        (Cell("r", "c"), 1.0, "no published figure"),
+    ],
+)
+def test_verdicts(cell, ours, verdict):
+    assert cell.verdict(ours) == verdict
