@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## meta-train Meta-SGD on 2D navigation and show what it learned
-	$(BIN)/metarl train navigation-demo --progress-bar --run-dir runs/demo
+	rm -rf runs/demo
+	$(BIN)/metarl train navigation-demo --run-dir runs/demo
 
 test: $(VENV)/.installed  ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -431,6 +431,7 @@ class Agent:
                 "meta": {name: value.detach().cpu() for name, value in self.meta.items()},
                 "outer": self.outer.state_dict(),
                 "generator": self.generator.get_state(),
+                "device": self.device.type,
                 "iteration": self.iteration,
                 "num_timesteps": self.num_timesteps,
                 "best": self.best,
@@ -499,7 +500,7 @@ class Agent:
             )
         agent._set_meta(content["meta"])
         agent.outer.load_state_dict(content["outer"])
-        if agent.device.type == content["generator"].device.type:
+        if agent.device.type == content["device"]:  # another kind of device has another kind of generator: seeded anew
             agent.generator.set_state(content["generator"])
         agent.iteration, agent.num_timesteps, agent.best = content["iteration"], content["num_timesteps"], content["best"]
         return agent

@@ -94,7 +94,9 @@ class EpisodeEnv(gym.Env[Any, Any]):
             repeats: how many times each task gets new data; rows of one task stand side by side.
             dtype: of inputs and real targets.
         """
-        tasks = self.draw_tasks(n, split, generator).repeat_interleave(repeats, 0)
+        tasks = self.draw_tasks(n, split, generator)
+        if repeats > 1:
+            tasks = tasks.repeat_interleave(repeats, 0)
         return self.draw_episodes(tasks.to(dtype), generator)
 
     def _generator(self, split: Split) -> torch.Generator:

@@ -149,7 +149,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
     "navigation-demo": ("a shorter run of navigation-best, for a first look", replace(NAVIGATION_BEST, iterations=60)),
     "maml-navigation": (
         "2D navigation as in MAML, Table 4: rate 0.5, then 0.25",
-        replace(NAVIGATION_PLAIN, agent="maml", rate=(0.5, 0.25), iterations=200),
+        replace(NAVIGATION_PLAIN, agent="maml", rate=(0.5, 0.25)),
     ),
     "sine": ("sine waves with frequencies (Meta-SGD Table 1, 5-shot)", META_SGD_SINE_RUN),
     "maml-sine": ("sine waves as in MAML, Table 2", MAML_SINE_RUN),

@@ -1,5 +1,6 @@
 """What an outer loop is: one improvement of the meta-parameters from one meta-batch of tasks."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,7 +70,7 @@ def collect(inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generat
 
 def require_finite(name: str, *values: Tensor) -> None:
     """Raise NonFiniteError unless every value is finite; called before the meta-parameters change."""
-    if not all(bool(value.isfinite().all()) for value in values):
+    if not all(math.isfinite(value.item()) if value.ndim == 0 else bool(value.isfinite().all()) for value in values):
         raise NonFiniteError(
             f"the {name} is not finite: the outer step was refused and the meta-parameters are unchanged; "
             "use smaller inner rates or a smaller outer step, or look for infinities in the data or rewards"

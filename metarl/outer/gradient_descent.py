@@ -6,6 +6,7 @@ On a policy problem, where the loss is REINFORCE's with a baseline, this is the 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -52,8 +53,9 @@ class GradientDescent(OuterLoop):
     def start(self, meta: Meta) -> None:
         """Make the optimiser."""
         cls = getattr(torch.optim, self.optimizer)
+        fused = {"fused": True} if "fused" in signature(cls).parameters else {}
         try:
-            self._optimizer = cls(list(meta.values()), lr=self.learning_rate, **self.optimizer_kwargs)
+            self._optimizer = cls(list(meta.values()), lr=self.learning_rate, **{**fused, **self.optimizer_kwargs})
         except TypeError as error:
             raise ConfigError(f"optimizer_kwargs={self.optimizer_kwargs!r} does not fit {self.optimizer}: {error}") from error
         self._gradient = compiled(meta_gradient) if self.compile else meta_gradient
@@ -66,12 +68,13 @@ class GradientDescent(OuterLoop):
         else:  # the experience does not depend on theta, so the replay alone is the adaptation
             adaptation, query = None, inner.problem.collect(meta["theta"], tasks, "query", generator)
             experiences = [inner.problem.collect(meta["theta"], tasks, "support", generator)] * inner.steps
-        loss, gradients = self._gradient(inner, meta, experiences, query)
-        loss = processes.mean(loss)
-        for name, value in meta.items():
-            value.grad = processes.mean(gradients[name])
-        norm = torch.nn.utils.get_total_norm([value.grad for value in meta.values() if value.grad is not None])
+        loss, norm, gradients = self._gradient(inner, meta, experiences, query)
+        if processes.count() > 1:
+            loss, gradients = processes.mean(loss), {name: processes.mean(value) for name, value in gradients.items()}
+            norm = torch.nn.utils.get_total_norm(list(gradients.values()))
         require_finite("query loss or meta-gradient", loss, norm)
+        for name, value in meta.items():
+            value.grad = gradients[name]
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(meta.values(), self.clip_value)
         if self.clip_norm is not None:
@@ -89,14 +92,14 @@ class GradientDescent(OuterLoop):
         self._optimizer.load_state_dict(state)
 
 
-def meta_gradient(inner: InnerLoop, meta: Meta, experiences: list[Any], query: Any) -> tuple[Tensor, Meta]:
-    """Return the mean query loss after a replay of the adaptation, shape (), and its gradient by every meta-parameter."""
+def meta_gradient(inner: InnerLoop, meta: Meta, experiences: list[Any], query: Any) -> tuple[Tensor, Tensor, Meta]:
+    """Return the mean query loss after a replay of the adaptation, its gradient's norm, and its gradient by every parameter."""
 
     def outer_loss(meta: Meta) -> Tensor:
         return torch.vmap(inner.problem.loss)(inner.replay(meta, experiences), query).mean()
 
     gradients, loss = grad_and_value(outer_loss)(meta)
-    return loss.detach(), gradients
+    return loss.detach(), torch.nn.utils.get_total_norm(list(gradients.values())), gradients
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
