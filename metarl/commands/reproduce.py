@@ -103,7 +103,7 @@ def _measure(
 def _row(cell: Cell, found: list[Measured], given: Reproduce) -> dict[str, Any]:
     """Return a row of the report: means over seeds; the interval is over tasks, the spread over seeds."""
     ours = fmean(one.mean for one in found)
-    row = {
+    return {
         "cell": cell.name if given.scale == 1 else f"{cell.name} (scale {given.scale:g})",
         "paper": cell.paper,
         "paper_ci": cell.paper_ci,
@@ -114,8 +114,6 @@ def _row(cell: Cell, found: list[Measured], given: Reproduce) -> dict[str, Any]:
         "seeds": len(found),
         "verdict": cell.verdict(ours),
     }
-    notes = [note for one in found for note in one.notes]
-    return row if not notes else {**row, "notes": notes}
 
 
 def _print(title: str, rows: list[dict[str, Any]], seconds: float) -> None:

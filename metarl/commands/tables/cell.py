@@ -1,17 +1,16 @@
 """A cell of a published table, and what we measured for it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from metarl.agents import Evaluation
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One seed's figure: the mean over tasks, half its 95% interval, and what else is worth saying."""
+    """One seed's figure: the mean over tasks, and half its 95% interval."""
 
     mean: float
     ci95: float
-    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, evaluation: Evaluation, step: int) -> "Measured":
