@@ -46,12 +46,17 @@ class AdaptedPolicy(BasePolicy):
         return self.learner(self.parameters_, flat)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        first = int(getattr(self.action_space, "start", 0))
         parameters = self(observation)
         if deterministic:
-            return self.distribution.mode(parameters)
-        noise_shape = (*parameters.shape[:-1],)
-        generator = torch.default_generator if parameters.device.type == "cpu" else torch.cuda.default_generators[0]
-        return self.distribution.sample(parameters, self.distribution.noise(noise_shape, generator, parameters))
+            return self.distribution.mode(parameters) + first
+        generator = (
+            torch.default_generator
+            if parameters.device.type == "cpu"
+            else torch.cuda.default_generators[parameters.device.index]
+        )
+        noise = self.distribution.noise(tuple(parameters.shape[:-1]), generator, parameters)
+        return self.distribution.sample(parameters, noise) + first
 
 
 class AdaptedPredictor:

@@ -1,8 +1,9 @@
 """The agent: one class that meta-trains policies and predictors alike, with Stable-Baselines3's habits."""
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self, TypedDict
@@ -117,6 +118,7 @@ class Agent:
         self.tensorboard_log = tensorboard_log
         self.seed = seed
         self.generator = torch.Generator(self.device).manual_seed(seed)
+        self._adapt_generator = torch.Generator(self.device).manual_seed(seed)  # its own: adapt() must not change a run
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.env = make_env(env, env_kwargs or {})
@@ -154,7 +156,7 @@ class Agent:
             "env": env if isinstance(env, str) else None,
             "rule": rule.__name__,
             "rule_kwargs": dict(rule_kwargs or {}),
-            "outer": {"name": type(self.outer).__name__, **asdict(self.outer)},  # type: ignore[call-overload]
+            "outer": {"name": type(self.outer).__name__, **(asdict(self.outer) if is_dataclass(self.outer) else {})},
             "inner_steps": inner_steps,
             "first_order": first_order,
             "meta_batch": self.meta_batch,
@@ -330,21 +332,29 @@ class Agent:
         """
         if steps is not None and steps < 0:
             raise ConfigError(f"steps={steps} must not be negative")
-        problem, tasks = self.world.own_task(env, self._trajectories())
+        problem, tasks = self.world.own_task(env)
         inner = InnerLoop(problem, self.inner.rule, self.inner.steps)
-        with torch.no_grad(), processes.alone():
-            adaptation = inner.adapt(self.meta, tasks, self.generator, steps)
+        try:
+            with torch.no_grad(), processes.alone():
+                adaptation = inner.adapt(self.meta, tasks, self._adapt_generator, steps)
+        finally:
+            if problem is not self.world.problem:
+                problem.close()
         return self.world.wrap(adaptation.adapted[0])
 
-    def _trajectories(self) -> int:
-        problem = self.world.problem
-        return problem.rollouts.trajectories if isinstance(self.world, PolicyWorld) else 1  # type: ignore[attr-defined]
+    def close(self) -> None:
+        """Close the environments that the agent made."""
+        self.world.problem.close()
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         """Act by the policy before adaptation; or adapt to an episode's support set and predict its query set."""
         if isinstance(self.world, EpisodeWorld):
+            single = self.env.observation_space["support_inputs"].shape  # type: ignore[index]
+            if np.ndim(observation["support_inputs"]) > len(single):  # from a vector environment: each row is its own task
+                rows = [{name: part[i] for name, part in observation.items()} for i in range(len(observation["query_inputs"]))]
+                return np.stack([self.predict(row)[0] for row in rows]), state
             return self.adapt(observation).predict(observation["query_inputs"]), state
         policy = self.world.wrap(self.parameters)
         action, state = policy.predict(observation, state, episode_start, deterministic)
@@ -368,10 +378,15 @@ class Agent:
             split: ``"test"``, ``"validation"`` or ``"train"``.
             seed: of tasks and noise: the same seed pairs two agents' evaluations.
             repeats: adaptations to each task, with new data; a task's figure is their mean.
-            env_kwargs: other arguments for the environment than in training, such as ``{"shots": 10}``.
+            env_kwargs: arguments of the environment that differ from those in training, such as ``{"shots": 10}``.
+
+        Raises:
+            ConfigError: a count out of range, or more tasks or repeats than a fixed set has.
         """
         require_positive(tasks=tasks, repeats=repeats)
-        world = self.world if env_kwargs is None else self.world.elsewhere(make_env(self._env_id(), env_kwargs))
+        if steps is not None and steps < 0:
+            raise ConfigError(f"steps={steps} must not be negative")
+        world = self.world if env_kwargs is None else self.world.elsewhere(self._changed_env(env_kwargs))
         steps = self.inner.steps if steps is None else steps
         generator = torch.Generator(self.device).manual_seed(seed)
         problem, rows = world.problem, []
@@ -388,10 +403,10 @@ class Agent:
         values = torch.cat(rows).double().cpu().numpy()
         return Evaluation(problem.figure, values.reshape(tasks, repeats, -1).mean(axis=1))
 
-    def _env_id(self) -> str:
+    def _changed_env(self, env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
         if self.env.spec is None:
             raise ConfigError("env_kwargs needs an environment with an id; this agent was given one that was never registered")
-        return self.env.spec.id
+        return make_env(self.env.spec.id, {**self.env.spec.kwargs, **env_kwargs})
 
     def validate(self, tasks: int = 100) -> float:
         """Evaluate on validation tasks, keep the meta-parameters if they are the best so far, and return the figure."""
@@ -445,6 +460,7 @@ class Agent:
         env: str | gym.Env[Any, Any] | None = None,
         policy: str | nn.Module | None = None,
         rule: type[UpdateRule] | None = None,
+        outer: OuterLoop | None = None,
         *,
         device: str = "auto",
         verbose: int = 0,
@@ -457,6 +473,7 @@ class Agent:
             env: needed if the agent was given an environment rather than an id.
             policy: needed if the agent was given a module: the same architecture again.
             rule: needed if the rule is not one of ``metarl.rules``.
+            outer: needed if the outer loop is not one of ``metarl.outer``.
             device: where to put it.
             verbose: as in the constructor.
             tensorboard_log: as in the constructor.
@@ -487,7 +504,10 @@ class Agent:
         if isinstance(arguments["env"], gym.Env):
             arguments["env_kwargs"] = {}
         loop = dict(arguments.pop("outer"))
-        arguments["outer"] = getattr(outer_loops, loop.pop("name"))(**loop)
+        name = loop.pop("name")
+        if outer is None and not hasattr(outer_loops, name):
+            raise CheckpointError(f"checkpoint {path} was made with the outer loop {name}: hand it in, load(path, outer=...)")
+        arguments["outer"] = getattr(outer_loops, name)(**loop) if outer is None else outer
         arguments["rollouts"] = None if arguments["rollouts"] is None else Rollouts(**arguments["rollouts"])
         arguments["rule"] = found
         agent = cls.__new__(cls)
@@ -500,8 +520,10 @@ class Agent:
             )
         agent._set_meta(content["meta"])
         agent.outer.load_state_dict(content["outer"])
-        if agent.device.type == content["device"]:  # another kind of device has another kind of generator: seeded anew
+        if agent.device.type == content["device"]:
             agent.generator.set_state(content["generator"])
+        else:  # another kind of device has another kind of generator: a new stream, not the old one again
+            agent.generator.manual_seed(agent.seed + 2**32 * content["iteration"])
         agent.iteration, agent.num_timesteps, agent.best = content["iteration"], content["num_timesteps"], content["best"]
         return agent
 
@@ -561,7 +583,7 @@ def _make_rule(rule: type[UpdateRule], layout: Layout, rule_kwargs: Mapping[str,
 
 def _make_outer(outer: str | OuterLoop | None, default: str) -> OuterLoop:
     if isinstance(outer, OuterLoop):
-        return outer
+        return copy.deepcopy(outer)  # it may hold an optimiser, which belongs to one agent
     name = default if outer is None else outer
     if name not in OUTER:
         raise unknown_name("outer", name, OUTER)

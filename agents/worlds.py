@@ -5,6 +5,7 @@ tells the two apart.
 """
 
 import copy
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, cast
@@ -12,6 +13,7 @@ from typing import Any, Self, cast
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.envs.registration import load_env_creator
 from stable_baselines3.common.monitor import Monitor
 from torch import Tensor, nn
 
@@ -19,10 +21,11 @@ from metarl.agents.adapted import AdaptedPolicy, AdaptedPredictor
 from metarl.errors import ConfigError, TaskError, unknown_name
 from metarl.learner import Learner
 from metarl.networks import mlp
-from metarl.problems import Examples, PolicyProblem, Problem, Rollouts, SupervisedProblem
+from metarl.problems import PolicyProblem, Problem, Rollouts, SupervisedProblem
 from metarl.problems.distributions import Categorical, DiagonalGaussian, Distribution
 from metarl.problems.rollout import NumpyVectorEnv, TensorVectorEnv
 from metarl.problems.stochastic_policy import StochasticPolicy, check_fit
+from metarl.tasks import Episodes, Examples
 
 
 class World(ABC):
@@ -45,7 +48,7 @@ class World(ABC):
         """Return some tasks of a meta-batch."""
 
     @abstractmethod
-    def own_task(self, given: Any, rows: int) -> tuple[Problem[Any], Any]:
+    def own_task(self, given: Any) -> tuple[Problem[Any], Any]:
         """Return the problem and the meta-batch of one task for what ``agent.adapt`` was given."""
 
     @abstractmethod
@@ -67,11 +70,15 @@ def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym
         if env_kwargs:
             raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} needs an env id; this environment is already made")
         return env
-    if ":" not in env and env not in gym.registry:
-        known = [name for name in gym.registry if name.startswith("metarl/")]
-        raise unknown_name("env", env, known if env.startswith("metarl/") or "/" not in env else list(gym.registry))
+    name = env.rpartition(":")[2]
     try:
+        if ":" not in env and name not in gym.registry:
+            raise gym.error.NameNotFound(name)
         return gym.make(env, **env_kwargs)
+    except (gym.error.Error, ImportError) as error:
+        near = difflib.get_close_matches(name, gym.registry, n=5, cutoff=0.6)
+        ours = [known for known in gym.registry if known.startswith("metarl/")]
+        raise unknown_name("env", name, near + [known for known in ours if known not in near]) from error
     except TypeError as error:
         raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} does not fit {env}: {error}") from error
 
@@ -151,12 +158,13 @@ class PolicyWorld(World):
         spec, mode = env.spec, self._rollouts.vectorization
         plain = spec is not None and not spec.additional_wrappers and env.unwrapped is not env
         if plain and spec is not None and spec.vector_entry_point is not None and mode == "auto":
-            dtype = str(self._like.dtype).removeprefix("torch.")
-            vector: Any = gym.make_vec(spec, num_envs=rows, device=self._like.device, dtype=dtype)
-            if hasattr(vector, "tensor_step"):
-                return vector  # type: ignore[no-any-return]
-        limits = (getattr(spec, "max_episode_steps", None), getattr(env, "_max_episode_steps", None))
-        horizon = next((limit for limit in limits if limit is not None), None)
+            entry = spec.vector_entry_point
+            if hasattr(load_env_creator(entry) if isinstance(entry, str) else entry, "tensor_step"):
+                dtype = str(self._like.dtype).removeprefix("torch.")
+                return cast(TensorVectorEnv, gym.make_vec(spec, num_envs=rows, device=self._like.device, dtype=dtype))
+        horizon = getattr(spec, "max_episode_steps", None)
+        if horizon is None and env.has_wrapper_attr("_max_episode_steps"):
+            horizon = env.get_wrapper_attr("_max_episode_steps")
         if horizon is None:
             raise ConfigError(
                 f"env={env.unwrapped!r} has no time limit, so trajectories might never end: register it with max_episode_steps "
@@ -184,21 +192,20 @@ class PolicyWorld(World):
         """Return some of the tasks."""
         return tasks[rows]
 
-    def own_task(self, given: Any, rows: int) -> tuple[Problem[Any], Any]:
+    def own_task(self, given: Any) -> tuple[Problem[Any], Any]:
         """Return the problem of the given environment's own task."""
         if not isinstance(given, gym.Env):
             raise ConfigError(f"adapt() of a policy needs an environment, not {type(given).__name__}")
-        if given.observation_space.shape != self.env.observation_space.shape:
-            raise ConfigError(
-                f"env={given.unwrapped!r} has observations of shape {given.observation_space.shape}; this agent was made for "
-                f"{self.env.observation_space.shape}"
-            )
+        for name in ("observation_space", "action_space"):
+            theirs, ours = getattr(given, name), getattr(self.env, name)
+            if type(theirs) is not type(ours) or theirs.shape != ours.shape or getattr(theirs, "n", 0) != getattr(ours, "n", 0):
+                raise ConfigError(f"env={given.unwrapped!r} has the {name} {theirs}; this agent was made for {ours}")
         task = given.get_wrapper_attr("task") if given.has_wrapper_attr("task") else None
         if task is None:
             _, info = given.reset()
             task = info.get("task")
-        vector = self._vector(given, rows)
-        return PolicyProblem(self.learner, self._distribution, lambda _: vector, self._rollouts), [task]
+        make = lambda rows: self._vector(given, rows)  # noqa: E731
+        return PolicyProblem(self.learner, self._distribution, make, self._rollouts), [task]
 
     def elsewhere(self, env: gym.Env[Any, Any]) -> Self:
         """Return a world whose trajectories come from another environment."""
@@ -266,6 +273,9 @@ class EpisodeWorld(World):
     def batches(self, n: int, split: str, generator: torch.Generator, repeats: int) -> Iterator[Any]:
         """Yield the episodes, about a thousand at a time."""
         at_once = max(1, self.evaluation_batch // repeats)
+        size = getattr(self.family, "task_sets", {}).get(split, n)
+        if n > size:
+            raise ConfigError(f"tasks={n} is more than the {size} of the fixed set of split {split!r}: ask for at most {size}")
         for first in range(0, n, at_once):
             count = min(at_once, n - first)
             yield self.family.sample_episodes(count, split, generator, first=first, repeats=repeats, dtype=self._like.dtype)
@@ -274,18 +284,21 @@ class EpisodeWorld(World):
         """Return some of the episodes."""
         return type(tasks)(*(type(examples)(*(tensor[rows] for tensor in examples)) for examples in tasks))
 
-    def own_task(self, given: Any, rows: int) -> tuple[Problem[Any], Any]:
-        """Return the support set of an observation (or of a fresh episode of an environment) as a batch of one."""
+    def own_task(self, given: Any) -> tuple[Problem[Any], Any]:
+        """Return the support set of an observation, or of an environment's episode in force, as a batch of one."""
         if isinstance(given, gym.Env):
-            given, _ = given.reset()
+            shown = getattr(given.unwrapped, "observation", None)
+            given = given.reset()[0] if shown is None else shown
         try:
+            if not isinstance(given, Mapping):
+                raise TypeError
             support = Examples(*(self._batch(given[name]) for name in ("support_inputs", "support_targets")))
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(
                 "adapt() of a predictor needs an episode environment or its observation: a dictionary with "
                 "support_inputs and support_targets"
             ) from error
-        return self.problem, _Support(support)
+        return self.problem, Episodes(support, support)
 
     def _batch(self, array: Any) -> Tensor:
         tensor = torch.as_tensor(np.asarray(array), device=self._like.device)[None]
@@ -301,13 +314,6 @@ class EpisodeWorld(World):
     def wrap(self, parameters: Tensor) -> AdaptedPredictor:
         """Return a predictor."""
         return AdaptedPredictor(self.learner, parameters)
-
-
-class _Support:
-    """A meta-batch with support sets only."""
-
-    def __init__(self, support: Examples) -> None:
-        self.support = support
 
 
 def _distribution(space: gym.spaces.Space[Any]) -> Distribution:

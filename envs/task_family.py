@@ -75,12 +75,14 @@ class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
     """Gives the task-family protocol to an environment whose tasks follow another convention.
 
     Understood without further words are ``sample_tasks(n)`` with ``reset_task(task)`` (the older meta-RL libraries) or with
-    ``set_task(task)``. For others, such as Meta-World's benchmark objects, hand in the two functions.
+    ``set_task(task)``. For others, such as Meta-World's benchmark objects, hand in the two functions. Both get the unwrapped
+    environment, because sampling works on many copies of it.
 
     Args:
         env: the environment.
-        sample: ``(n, split) -> tasks``, if the environment has no ``sample_tasks``.
-        set_task: ``task -> None``, if it has neither ``set_task`` nor ``reset_task``.
+        sample: ``(env, n, split) -> tasks``, if the environment has no ``sample_tasks``; a seed fixes what it draws if it
+            draws from ``env.np_random``.
+        set_task: ``(env, task) -> None``, if it has neither ``set_task`` nor ``reset_task``.
 
     Raises:
         TaskError: the environment has no tasks that could be found.
@@ -89,17 +91,18 @@ class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(
         self,
         env: gym.Env[Any, Any],
-        sample: Callable[[int, str], list[Any]] | None = None,
-        set_task: Callable[[Any], object] | None = None,
+        sample: Callable[[Any, int, str], list[Any]] | None = None,
+        set_task: Callable[[Any, Any], object] | None = None,
     ) -> None:
         super().__init__(env)
         inner = env.unwrapped
-        set_task = set_task or getattr(inner, "set_task", None) or getattr(inner, "reset_task", None)
-        if set_task is None or (sample is None and not hasattr(inner, "sample_tasks")):
+        method = next((name for name in ("set_task", "reset_task") if hasattr(inner, name)), None)
+        if (set_task is None and method is None) or (sample is None and not hasattr(inner, "sample_tasks")):
             raise TaskError(
                 f"env={inner!r} has no tasks: it needs sample_tasks(n) and set_task(task) or reset_task(task); "
                 "hand in TaskAdapter(env, sample=..., set_task=...)"
             )
+        self._method = method
         self._sample = sample
         self._set_task = set_task
         self._task: Any = None
@@ -107,7 +110,7 @@ class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
     def sample_tasks(self, n: int, split: Split = "train") -> list[Any]:
         """Draw n tasks."""
         if self._sample is not None:
-            return list(self._sample(n, split))
+            return list(self._sample(self.env.unwrapped, n, split))
         return list(self.env.unwrapped.sample_tasks(n))  # type: ignore[attr-defined]
 
     @property
@@ -117,7 +120,10 @@ class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
 
     @task.setter
     def task(self, task: Any) -> None:
-        self._set_task(task)
+        if self._set_task is not None:
+            self._set_task(self.env.unwrapped, task)
+        else:
+            getattr(self.env.unwrapped, str(self._method))(task)
         self._task = task
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

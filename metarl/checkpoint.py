@@ -1,6 +1,8 @@
 """Checkpoints: files of names, arguments and tensors, written whole and safe to load (no pickled code)."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +20,50 @@ def with_suffix(path: str | os.PathLike[str]) -> Path:
     return path if path.suffix else path.with_suffix(".pt")
 
 
+@contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a path to write to; the file appears under its own name, whole, when the block ends without an error."""
+    path = Path(path)
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def plain(value: Any, name: str = "checkpoint") -> Any:
+    """Return the value in containers, numbers, strings and tensors only; numpy's arrays and numbers become Python's.
+
+    Raises:
+        CheckpointError: something else is in it.
+    """
+    if value is None or isinstance(value, (torch.Tensor, str, bool)) or type(value) in (int, float):
+        return value
+    if isinstance(value, dict):
+        return {key: plain(item, f"{name}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item, f"{name}[{i}]") for i, item in enumerate(value))
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise CheckpointError(f"{name}={value!r} cannot be stored: a checkpoint holds numbers, strings, containers and tensors")
+
+
 def write(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:
     """Write plain containers and tensors to a file, which appears whole or not at all; return its path.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        CheckpointError: the folder cannot be written, or the content cannot be stored.
     """
     path = with_suffix(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    content = plain({"format": FORMAT, "version": VERSION, **content})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+        with whole(path) as partial, open(partial, "wb") as file:
+            torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise CheckpointError(f"checkpoint {path} cannot be written: {error}; choose a writable folder with space") from error
     return path
 

@@ -68,7 +68,7 @@ class Learner:
 
     Raises:
         ConfigError: nothing matches ``adapted``, the module has no parameters, or it holds normalisation or recurrent
-            layers of which torch.func takes wrong or no second derivatives.
+            layers of which torch.func takes wrong or no second derivatives, or dropout.
     """
 
     def __init__(self, module: nn.Module, adapted: str | Sequence[str] = "all") -> None:
@@ -133,7 +133,12 @@ def _refuse_unsound_layers(module: nn.Module) -> None:
                 f"policy: the layer {name or 'itself'} ({type(layer).__name__}) gives wrong meta-gradients; use GroupNorm, "
                 "or the norm without affine and running statistics followed by a scale and shift of your own"
             )
-        if isinstance(layer, nn.RNNBase):
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            raise ConfigError(
+                f"policy: the layer {name or 'itself'} ({type(layer).__name__}) draws noise of its own, which a replay of the "
+                "adaptation could not repeat; remove it"
+            )
+        if isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
             raise ConfigError(
                 f"policy: the layer {name or 'itself'} ({type(layer).__name__}) cannot be batched over tasks; "
                 "write the cell in plain tensor operations"

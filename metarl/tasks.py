@@ -1,10 +1,11 @@
-"""What a task is: named arrays within bounds; and how one seed gives other tasks in every split."""
+"""What a task is: named arrays within bounds, or an episode of examples; and the splits that tasks are drawn from."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metarl.errors import TaskError, unknown_name
 
@@ -14,6 +15,20 @@ Task = dict[str, Array]
 Bounds = Mapping[str, tuple[Array, Array]]
 """The lowest and the highest values of every entry of a task."""
 Split = Literal["train", "validation", "test"]
+
+
+class Examples(NamedTuple):
+    """Inputs and their targets, each of shape (tasks, examples, ...)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class Episodes(NamedTuple):
+    """The support and the query sets of a batch of few-shot tasks."""
+
+    support: Examples
+    query: Examples
 
 
 def split_index(split: str) -> int:

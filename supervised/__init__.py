@@ -1,6 +1,4 @@
 """Few-shot supervised episodes, as Gymnasium environments."""
 
 from metarl.supervised.episodes import EpisodeEnv as EpisodeEnv
-from metarl.supervised.episodes import Episodes as Episodes
-from metarl.supervised.episodes import Examples as Examples
 from metarl.supervised.sine import Sine as Sine

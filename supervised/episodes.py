@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -10,21 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.errors import ConfigError, require_positive
-from metarl.tasks import Array, Bounds, Split, Task, check_task, split_index
-
-
-class Examples(NamedTuple):
-    """Inputs and targets, shapes (tasks, examples, ...)."""
-
-    inputs: Tensor
-    targets: Tensor
-
-
-class Episodes(NamedTuple):
-    """The support and the query sets of a batch of tasks."""
-
-    support: Examples
-    query: Examples
+from metarl.tasks import Array, Bounds, Episodes, Split, Task, check_task, split_index
 
 
 class EpisodeEnv(gym.Env[Any, Any]):
@@ -57,6 +43,7 @@ class EpisodeEnv(gym.Env[Any, Any]):
         self.queries = queries
         self._task: Task | None = None
         self._query_targets: Array | None = None
+        self._shown: dict[str, Array] = {}
 
     @abstractmethod
     def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
@@ -93,7 +80,11 @@ class EpisodeEnv(gym.Env[Any, Any]):
             first: how many tasks the run has had before; a family with a finite set passes through it in order.
             repeats: how many times each task gets new data; rows of one task stand side by side.
             dtype: of inputs and real targets.
+
+        Raises:
+            ConfigError: an unknown split.
         """
+        split_index(split)
         tasks = self.draw_tasks(n, split, generator)
         if repeats > 1:
             tasks = tasks.repeat_interleave(repeats, 0)
@@ -126,6 +117,11 @@ class EpisodeEnv(gym.Env[Any, Any]):
         """The task in force; None before the first reset."""
         return None if self._task is None else {name: value.copy() for name, value in self._task.items()}
 
+    @property
+    def observation(self) -> dict[str, Array] | None:
+        """What the episode in force shows; None before the first reset."""
+        return {name: value.copy() for name, value in self._shown.items()} or None
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -146,11 +142,18 @@ class EpisodeEnv(gym.Env[Any, Any]):
             "support_targets": support.targets[0].numpy(),
             "query_inputs": query.inputs[0].numpy(),
         }
-        return {name: value.copy() for name, value in self._shown.items()}, {"task": self.task}
+        assert self.observation is not None
+        return self.observation, {"task": self.task}
 
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
-        """Score the predictions for the query set and end the episode; the observation that ends it is all zeros."""
+        """Score the predictions for the query set and end the episode; the observation that ends it is all zeros.
+
+        Raises:
+            ConfigError: predictions of another shape than the action space's.
+        """
         assert self._query_targets is not None, "call reset() before step()"
+        if np.shape(action) != self.action_space.shape:
+            raise ConfigError(f"action has shape {np.shape(action)}; give predictions of shape {self.action_space.shape}")
         blank = {name: np.zeros_like(value) for name, value in self._shown.items()}
         reward = self.reward(np.asarray(action), self._query_targets)
         return blank, reward, True, False, {"task": self.task, "query_targets": self._query_targets.copy()}

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from metarl.errors import ConfigError, require_positive
-from metarl.supervised.episodes import EpisodeEnv, Episodes, Examples
+from metarl.supervised.episodes import EpisodeEnv
 from metarl.supervised.networks import regressor
-from metarl.tasks import Array, Split
+from metarl.tasks import Array, Episodes, Examples, Split, split_index
 
 Range = tuple[float, float]
 INPUT_RANGE = (-5.0, 5.0)
@@ -78,6 +78,8 @@ class Sine(EpisodeEnv):
             raise ConfigError(f"phase_sign={phase_sign!r} must be -1 or 1")
         if query_inputs not in ("random", "grid"):
             raise ConfigError(f"query_inputs={query_inputs!r} must be 'random' or 'grid'")
+        for split in task_sets or {}:
+            split_index(split)
         require_positive(**{f"task_sets[{name!r}]": size for name, size in (task_sets or {}).items()})
         self.phase_sign = phase_sign
         self.query_inputs = query_inputs
@@ -98,7 +100,13 @@ class Sine(EpisodeEnv):
         self._fixed = cache(self._draw_fixed)
 
     def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
-        """Return amplitudes, phases and frequencies, shape (n, 3)."""
+        """Return amplitudes, phases and frequencies, shape (n, 3), from the split's fixed set if it has one."""
+        if split in self.task_sets:
+            rows = torch.randint(self.task_sets[split], (n,), generator=generator, device=generator.device)
+            return self._fixed_tasks(split).to(rows.device)[rows]
+        return self._uniform(n, generator)
+
+    def _uniform(self, n: int, generator: torch.Generator) -> Tensor:
         unit = torch.rand(n, 3, generator=generator, device=generator.device, dtype=torch.float64)
         return self._low.to(unit.device) + self._width.to(unit.device) * unit
 
@@ -128,17 +136,27 @@ class Sine(EpisodeEnv):
         repeats: int = 1,
         dtype: torch.dtype = torch.float32,
     ) -> Episodes:
-        """Return a batch of episodes; see ``EpisodeEnv``. A fixed set gives its rows from ``first`` on, round and round."""
+        """Return a batch of episodes; see ``EpisodeEnv``. A fixed set gives its rows from ``first`` on, round and round.
+
+        Raises:
+            ConfigError: an unknown split, or ``repeats`` of a fixed set, whose data is fixed too.
+        """
         if split not in self.task_sets:
             return super().sample_episodes(n, split, generator, first=first, repeats=repeats, dtype=dtype)
+        if repeats > 1:
+            raise ConfigError(f"repeats={repeats} is for endless tasks: the fixed set of split {split!r} has fixed data")
         fixed = self._fixed(split, generator.device, dtype)
-        rows = (first + torch.arange(n, device=generator.device)).remainder(self.task_sets[split]).repeat_interleave(repeats)
+        rows = (first + torch.arange(n, device=generator.device)).remainder(self.task_sets[split])
         return Episodes(*(Examples(*(tensor[rows] for tensor in examples)) for examples in fixed))
+
+    def _fixed_tasks(self, split: Split) -> Tensor:
+        return self._uniform(self.task_sets[split], torch.Generator().manual_seed(2 * self.task_seed - split_index(split)))
 
     def _draw_fixed(self, split: Split, device: torch.device, dtype: torch.dtype) -> Episodes:
         """Draw the whole of a split's fixed set, on the CPU so that every device sees the same tasks."""
-        generator = torch.Generator().manual_seed(self.task_seed + ["train", "validation", "test"].index(split))
-        drawn = super().sample_episodes(self.task_sets[split], split, generator, dtype=dtype)
+        tasks = self._fixed_tasks(split)
+        generator = torch.Generator().manual_seed(2 * self.task_seed + 1 + split_index(split))
+        drawn = self.draw_episodes(tasks.to(dtype), generator)
         return Episodes(*(Examples(*(tensor.to(device) for tensor in examples)) for examples in drawn))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def test_every_preset_makes_its_agent(name):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_has_distinct_cells_and_a_run_for_each(name):
+def test_every_tables_cells_are_distinct(name):
     cells = TABLES[name].cells()
     assert len({cell.name for cell in cells}) == len(cells)
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from metarl.agents import Agent
 from metarl.agents.base import EVALUATION_SEED
+from metarl.checkpoint import whole
 from metarl.commands.train import CHECKPOINT
 from metarl.tasks import Split
 
@@ -52,5 +53,6 @@ def main(arguments: list[str]) -> int:
     evaluation = agent.evaluate(given.tasks, given.steps, split=given.split, seed=given.seed, repeats=given.repeats)
     Console().print(str(evaluation), highlight=False)
     if given.json:
-        Path(given.json).write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
+        with whole(given.json) as path:
+            path.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
     return 0

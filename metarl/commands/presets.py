@@ -8,6 +8,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from metarl.agents import MAML, Agent, MetaSGD
 from metarl.agents.base import AgentOptions
+from metarl.errors import ConfigError
 from metarl.outer import TRPO, GradientDescent
 from metarl.problems import Rollouts
 from metarl.rules.gradient_descent import Granularity
@@ -75,6 +76,10 @@ class Run:
 
     def make(self, verbose: int = 0, tensorboard_log: str | None = None) -> Agent:
         """Return the agent, new."""
+        if self.agent == "meta-sgd" and (len(self.rate) != 1 or self.learned != "fixed"):
+            raise ConfigError(
+                f"rate={self.rate} and learned={self.learned!r} are MAML's; Meta-SGD takes one rate, the start of all"
+            )
         outer = self.trpo if self.outer == "trpo" else self.gradient
         common: AgentOptions = {
             "outer": replace(outer),

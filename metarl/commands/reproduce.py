@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from metarl.checkpoint import whole
 from metarl.commands.tables import maml_navigation, maml_sine, meta_sgd_table_1, meta_sgd_table_4
 from metarl.commands.tables.cell import Cell, Measured
 from metarl.errors import ConfigError, require_positive, unknown_name
@@ -55,6 +56,8 @@ def main(arguments: list[str]) -> int:
     if given.table not in TABLES:
         raise unknown_name("table", given.table, TABLES)
     require_positive(seeds=given.seeds, scale=given.scale)
+    if given.json and not Path(given.json).absolute().parent.is_dir():
+        raise ConfigError(f"json={given.json!r} is in no folder that exists: make {Path(given.json).parent} first")
     started = perf_counter()
     cells = [cell for cell in TABLES[given.table].cells() if given.only in cell.run_name]
     if not cells:
@@ -66,7 +69,8 @@ def main(arguments: list[str]) -> int:
     if given.json:
         command = shlex.join(["metarl", "reproduce", *arguments])
         content = {"table": given.table, "rows": rows, "command": command, "seconds": round(seconds, 1)}
-        Path(given.json).write_text(json.dumps(content, indent=2) + "\n")
+        with whole(given.json) as path:
+            path.write_text(json.dumps(content, indent=2) + "\n")
     return 0
 
 
@@ -112,7 +116,7 @@ def _row(cell: Cell, found: list[Measured], given: Reproduce) -> dict[str, Any]:
         "ours_by_seed": [round(one.mean, 4) for one in found],
         "spread": round(stdev([one.mean for one in found]), 4) if len(found) > 1 else None,
         "seeds": len(found),
-        "verdict": cell.verdict(ours),
+        "verdict": cell.verdict(ours, fmean(one.ci95 for one in found)),
     }
 
 

@@ -14,8 +14,9 @@ from torch import distributed
 from metarl import processes
 from metarl.agents import Agent, Evaluation
 from metarl.agents.callbacks import SaveCallback
+from metarl.checkpoint import whole
 from metarl.commands.presets import PRESETS, Run
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, NonFiniteError, require_positive
 
 CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
@@ -75,11 +76,14 @@ def main(arguments: list[str]) -> int:
 def _train(train: Train) -> None:
     console = Console(quiet=processes.rank() > 0, soft_wrap=True)
     folder, run = Path(train.run_dir), train.run
-    require_positive(iterations=run.iterations)
+    require_positive(
+        iterations=run.iterations, **({"evaluation_tasks": train.evaluation_tasks} if train.evaluation_tasks else {})
+    )
     agent = _agent(train, folder)
     if processes.rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).write_text(json.dumps(run.as_dict(), indent=2) + "\n")
+        with whole(folder / CONFIG) as path:
+            path.write_text(json.dumps(run.as_dict(), indent=2) + "\n")
     console.print(f"[bold]{type(agent).__name__}[/] on {run.env}, {run.iterations} iterations; everything goes to {folder}/")
     left = run.iterations - agent.iteration
     if left > 0:
@@ -94,11 +98,13 @@ def _train(train: Train) -> None:
                 validation_tasks=run.validation_tasks,
                 figure_every=train.figure_every,
             )
-        except KeyboardInterrupt:
-            console.print(f"stopped after {agent.iteration} iterations")
-        finally:  # whatever happened, the meta-parameters are those after the last good outer step
-            if processes.rank() == 0 and agent.iteration:
-                agent.save(folder / CHECKPOINT)
+        except KeyboardInterrupt:  # in mid-iteration: the last checkpoint is what a resumed run must start from
+            console.print(f"stopped; --resume goes on from the last checkpoint, at most {train.save_every} iterations ago")
+            return
+        except NonFiniteError:  # the step was refused: the state is the one after the last good step
+            _save(agent, folder)
+            raise
+        _save(agent, folder)
     if agent.best is not None:
         console.print(f"best validation after {agent.best['iteration']} iterations; that iterate is kept")
         agent.restore_best()
@@ -111,7 +117,8 @@ def finish(agent: Agent, folder: Path, tasks: int, steps: int | None, console: C
     if tasks:
         evaluation: Evaluation = agent.evaluate(tasks, steps)
         console.print(str(evaluation), highlight=False)
-        (folder / EVALUATION).write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
+        with whole(folder / EVALUATION) as path:
+            path.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
     figure = agent.picture()
     if figure is not None:
         figure.savefig(folder / "adaptation.png", dpi=120)
@@ -120,10 +127,15 @@ def finish(agent: Agent, folder: Path, tasks: int, steps: int | None, console: C
     console.print(f"TensorBoard: tensorboard --logdir {folder}")
 
 
+def _save(agent: Agent, folder: Path) -> None:
+    if processes.rank() == 0:
+        agent.save(folder / CHECKPOINT)
+
+
 def _agent(train: Train, folder: Path) -> Agent:
     """Return a new agent, or the one in the run folder."""
     path, log = folder / CHECKPOINT, str(folder)
-    if not train.resume:
+    if not path.exists() or not train.resume:  # a run killed before its first checkpoint begins again
         if path.exists():
             raise ConfigError(
                 f"run_dir={folder} already holds a run: add --resume to go on with it, or choose another --run-dir"

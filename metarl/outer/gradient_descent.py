@@ -19,6 +19,9 @@ from metarl.errors import ConfigError, require_positive, unknown_name
 from metarl.outer.base import Outcome, OuterLoop, collect, require_finite
 from metarl.problems.base import Tasks
 
+UNFIT = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
+"""Optimisers that need a closure, sparse gradients or matrices; theta is a vector."""
+
 
 @dataclass
 class GradientDescent(OuterLoop):
@@ -31,7 +34,7 @@ class GradientDescent(OuterLoop):
     learning_rate: float = 1e-3
     """Beta, the outer learning rate."""
     optimizer: str = "Adam"
-    """The name of a class in ``torch.optim``."""
+    """The name of a class in ``torch.optim``; any but LBFGS, SparseAdam and Muon."""
     optimizer_kwargs: dict[str, Any] = field(default_factory=dict)
     """Its other arguments."""
     clip_value: float | None = None
@@ -39,7 +42,7 @@ class GradientDescent(OuterLoop):
     clip_norm: float | None = None
     """Scale the meta-gradient down to this norm (the LSTM meta-learner: 0.25)."""
     compile: bool = False
-    """Compile gradient and optimiser with ``torch.compile``: many times faster on small predictors, after some seconds."""
+    """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after some seconds."""
 
     def __post_init__(self) -> None:
         require_positive(learning_rate=self.learning_rate)
@@ -47,13 +50,15 @@ class GradientDescent(OuterLoop):
             if getattr(self, name) is not None:
                 require_positive(**{name: getattr(self, name)})
         known = [n for n, c in vars(torch.optim).items() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)]
-        if self.optimizer not in known or self.optimizer == "Optimizer":
-            raise unknown_name("optimizer", self.optimizer, [name for name in known if name != "Optimizer"])
+        known = [name for name in known if name not in UNFIT]
+        if self.optimizer not in known:
+            raise unknown_name("optimizer", self.optimizer, known)
 
     def start(self, meta: Meta) -> None:
         """Make the optimiser."""
         cls = getattr(torch.optim, self.optimizer)
-        fused = {"fused": True} if "fused" in signature(cls).parameters else {}
+        own = {"fused", "foreach"} & set(self.optimizer_kwargs)
+        fused = {"fused": True} if "fused" in signature(cls).parameters and not own else {}
         try:
             self._optimizer = cls(list(meta.values()), lr=self.learning_rate, **{**fused, **self.optimizer_kwargs})
         except TypeError as error:
@@ -78,7 +83,7 @@ class GradientDescent(OuterLoop):
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(meta.values(), self.clip_value)
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(meta.values(), self.clip_norm, norm)
+            torch.nn.utils.clip_grad_norm_(meta.values(), self.clip_norm)
         self._optimizer.step()
         return Outcome(adaptation, query, loss, {"gradient_norm": norm})
 

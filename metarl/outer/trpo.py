@@ -61,7 +61,7 @@ class TRPO(OuterLoop):
         names, values = list(meta), list(meta.values())
         adapted = inner.replay(meta, adaptation.experiences)
         loss = torch.vmap(problem.surrogate)(adapted, query).mean()
-        gradient = processes.mean(_flatten(torch.autograd.grad(loss, values)))
+        gradient = processes.mean(_flatten(_grad(loss, values)))
         mean_loss = processes.mean(loss.detach())
         require_finite("TRPO gradient", mean_loss, gradient)
         product = self._fisher_product(inner, meta, adaptation, query, generator)
@@ -122,12 +122,14 @@ class TRPO(OuterLoop):
         weights = (query.weights * _task_weights(query)[:, None])[..., None]
         # J^T u is linear in u: its own derivative by u, applied to v, is J v
         probe = torch.zeros_like(outputs, requires_grad=True)
-        transposed = torch.autograd.grad(outputs, values, probe, create_graph=True)
+        transposed = _grad(outputs, values, probe, create_graph=True)
+        used = [i for i, part in enumerate(transposed) if part.requires_grad]
 
         def product(vector: Tensor) -> Tensor:
-            forward = torch.autograd.grad(transposed, probe, _split(vector, values), retain_graph=True)[0]
+            parts = _split(vector, values)
+            forward = torch.autograd.grad([transposed[i] for i in used], probe, [parts[i] for i in used], retain_graph=True)[0]
             weighted = weights * problem.distribution.fisher(outputs.detach(), forward)
-            back = _flatten(torch.autograd.grad(outputs, values, weighted, retain_graph=True))
+            back = _flatten(_grad(outputs, values, weighted, retain_graph=True))
             return processes.mean(back) + self.damping * vector
 
         return product
@@ -176,6 +178,11 @@ def _mean_kl(problem: PolicyProblem, parameters: Tensor, query: Trajectories) ->
     """Return KL(old || new) averaged over all time-steps of all tasks, shape ()."""
     kl = problem.distribution.kl(query.parameters, torch.vmap(problem.outputs)(parameters, query))
     return processes.mean(((kl * query.weights).sum(1) * _task_weights(query)).sum())
+
+
+def _grad(output: Tensor, values: list[Tensor], weights: Tensor | None = None, **graph: bool) -> tuple[Tensor, ...]:
+    """Differentiate; a rule's parameter that these steps do not use has a zero gradient."""
+    return torch.autograd.grad(output, values, weights, allow_unused=True, materialize_grads=True, **graph)
 
 
 def _flatten(values: Any) -> Tensor:

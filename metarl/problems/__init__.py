@@ -5,5 +5,4 @@ from metarl.problems.base import Problem as Problem
 from metarl.problems.policy import PolicyProblem as PolicyProblem
 from metarl.problems.policy import Rollouts as Rollouts
 from metarl.problems.policy import Trajectories as Trajectories
-from metarl.problems.supervised import Examples as Examples
 from metarl.problems.supervised import SupervisedProblem as SupervisedProblem

@@ -39,6 +39,9 @@ class Problem(ABC, Generic[Experience]):
     def loss(self, parameters: Tensor, experience: Experience) -> Tensor:
         """Return one task's loss, shape (), with parameters of shape (P + S,)."""
 
+    def close(self) -> None:
+        """Release what the problem holds, such as environments."""
+
     @abstractmethod
     def measure(self, parameters: Tensor, experience: Experience) -> dict[str, Tensor]:
         """Return what people want to know of each task's experience, each of shape (tasks,)."""

@@ -70,7 +70,8 @@ class Rollouts:
     """The surrogate that the inner step descends: REINFORCE's, or the ratio's: same gradient, other curvature."""
 
     vectorization: Literal["auto", "sync", "async"] = "auto"
-    """The family's own vector environment if it has one that steps on tensors, or Gymnasium's Sync- or AsyncVectorEnv."""
+    """The family's own vector environment if it steps on tensors, else SyncVectorEnv; or AsyncVectorEnv: a process for each
+    of tasks x trajectories, so take few."""
 
     def __post_init__(self) -> None:
         require_positive(trajectories=self.trajectories)
@@ -159,5 +160,12 @@ class PolicyProblem(Problem[Trajectories]):
         return -(experience.weights * experience.advantages * (log_probs - experience.log_probs).exp()).sum()
 
     def measure(self, parameters: Tensor, experience: Trajectories) -> dict[str, Tensor]:
-        """Return each task's mean undiscounted return and mean trajectory length, each of shape (tasks,)."""
-        return {"return": experience.returns.mean(1), "length": experience.lengths.mean(1)}
+        """Return each task's mean undiscounted return, trajectory length, and entropy of its policy, each of shape (tasks,)."""
+        entropy = (self.distribution.entropy(experience.parameters) * experience.weights).sum(1)
+        return {"return": experience.returns.mean(1), "length": experience.lengths.mean(1), "entropy": entropy}
+
+    def close(self) -> None:
+        """Close the vector environments."""
+        for env in self._envs.values():
+            env.close()
+        self._envs.clear()

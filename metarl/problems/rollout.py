@@ -46,6 +46,10 @@ class TensorVectorEnv(Protocol):
         """Return observations (num_envs, observation), rewards (num_envs,) and whether each episode ended (num_envs,)."""
         ...
 
+    def close(self) -> None:
+        """Release what the environment holds."""
+        ...
+
 
 class NumpyVectorEnv:
     """Lets any Gymnasium vector environment whose sub-environments have a ``task`` attribute step on tensors.
@@ -63,6 +67,7 @@ class NumpyVectorEnv:
         self._like = like
         space = env.single_action_space
         self._bounds = (space.low, space.high) if hasattr(space, "low") else None
+        self._first = int(getattr(space, "start", 0))
 
     def _tensor(self, array: Any) -> Tensor:
         return torch.as_tensor(np.asarray(array), device=self._like.device).to(self._like.dtype).flatten(1)
@@ -79,9 +84,15 @@ class NumpyVectorEnv:
         array = actions.cpu().numpy()
         if self._bounds is not None:
             array = array.reshape(self.num_envs, *self._bounds[0].shape).clip(*self._bounds)
+        else:
+            array = array + self._first
         observations, rewards, terminated, truncated, _ = self.env.step(array)
         done = torch.as_tensor(terminated | truncated, device=self._like.device)
         return self._tensor(observations), self._tensor(np.asarray(rewards)[:, None])[:, 0], done
+
+    def close(self) -> None:
+        """Close the sub-environments and end their processes."""
+        self.env.close()
 
 
 def rollout(
@@ -131,18 +142,29 @@ def rollout(
             running = running & ~done
             if observation.device.type == "cpu" and not running.any():
                 break
-        batch = Rollout(*(torch.stack(column, dim=2) for column in zip(*seen, strict=True)))
+        columns = (torch.stack(column, dim=2) for column in zip(*seen, strict=True))
+        # always to the horizon, so that every process has as many samples, happened or not
+        batch = Rollout(*(_pad_steps(column, steps) for column in columns))
     batch = batch._replace(mask=batch.mask.to(batch.rewards.dtype))
     _check_finite(batch, tasks)
     return batch
 
 
+def _pad_steps(column: Tensor, steps: int) -> Tensor:
+    """Return a tensor of shape (tasks, trajectories, fewer steps, ...) with zeros up to ``steps``."""
+    missing = steps - column.shape[2]
+    if missing == 0:
+        return column
+    return torch.cat([column, column.new_zeros(*column.shape[:2], missing, *column.shape[3:])], dim=2)
+
+
 def _check_finite(batch: Rollout, tasks: Sequence[Any]) -> None:
-    for field, value in (("reward", batch.rewards), ("observation", batch.observations * batch.mask[..., None])):
-        finite = value.flatten(1).isfinite().all(1)
-        if not finite.all():
-            task = int((~finite).nonzero()[0])
+    happened = batch.mask[..., None].bool()
+    for field, value in (("reward", batch.rewards), ("observation", torch.where(happened, batch.observations, 0))):
+        bad = ~value.flatten(1).isfinite().all(1)
+        if processes.mean(bad.any().to(value.dtype)) > 0:  # every process leaves, or all the others would wait for it
+            where = repr(tasks[int(bad.nonzero()[0])]) if bad.any() else "of another process"
             raise NonFiniteError(
-                f"{field} is not finite in task {tasks[task]!r}: the environment or a runaway policy gave inf or nan; "
+                f"{field} is not finite in task {where}: the environment or a runaway policy gave inf or nan; "
                 "bound the environment's rewards and observations, or use smaller inner rates"
             )

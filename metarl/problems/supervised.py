@@ -1,21 +1,13 @@
 """Supervised episodes: the experience is a support or a query set, whatever theta."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from metarl.learner import Learner
 from metarl.problems.base import Phase, Problem
-
-
-class Examples(NamedTuple):
-    """Inputs and their targets, each of shape (tasks, examples, ...)."""
-
-    inputs: Tensor
-    targets: Tensor
-
+from metarl.tasks import Episodes, Examples
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps outputs and targets of one task, shapes (examples, ...), to the loss, shape ()."""
@@ -23,9 +15,6 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 class SupervisedProblem(Problem[Examples]):
     """Few-shot regression and classification.
-
-    A meta-batch is a batch of episodes: anything with ``support`` and ``query``, each a pair of inputs and targets of shape
-    (tasks, examples, ...).
 
     Args:
         learner: maps inputs of shape (examples, ...) to outputs (examples, ...).
@@ -39,13 +28,13 @@ class SupervisedProblem(Problem[Examples]):
         self.learner = learner
         self._loss = loss
 
-    def count(self, tasks: Any) -> int:
+    def count(self, tasks: Episodes) -> int:
         """Return how many episodes the batch holds."""
         return len(tasks.support.inputs)
 
-    def collect(self, parameters: Tensor, tasks: Any, phase: Phase, generator: torch.Generator) -> Examples:
+    def collect(self, parameters: Tensor, tasks: Episodes, phase: Phase, generator: torch.Generator) -> Examples:
         """Return the episodes' support or query sets."""
-        return Examples(*(tasks.support if phase == "support" else tasks.query))
+        return tasks.support if phase == "support" else tasks.query
 
     def loss(self, parameters: Tensor, experience: Examples) -> Tensor:
         """Return the loss of one task's examples, shape ()."""

@@ -46,7 +46,7 @@ class GradientDescent(UpdateRule):
         self, layout: Layout, rate: float | Sequence[float] = 0.1, learned: Granularity = "fixed", steps: int = 1
     ) -> None:
         super().__init__(layout)
-        rates = list(rate) if isinstance(rate, Sequence) else [rate]
+        rates = [float(value) for value in (rate if isinstance(rate, Sequence) else [rate])]
         if not rates:
             raise ConfigError("rate=() is empty: give one rate, or one for each step")
         require_positive(steps=steps, **{f"rate[{i}]": value for i, value in enumerate(rates)})

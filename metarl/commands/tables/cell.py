@@ -28,6 +28,7 @@ class Cell:
         paper: the published figure; None where there is none.
         paper_ci: half the published 95% interval.
         higher_is_better: whether it is a return rather than a loss.
+        not_below: for a difference, what it must not fall below, whatever the paper's is.
     """
 
     run_name: str
@@ -35,9 +36,15 @@ class Cell:
     paper: float | None = None
     paper_ci: float | None = None
     higher_is_better: bool = False
+    not_below: float | None = None
 
-    def verdict(self, ours: float) -> str:
-        """Return how our figure stands to the paper's."""
+    def verdict(self, ours: float, ours_ci: float = 0.0) -> str:
+        """Return how our figure stands to the paper's, or to the bar that it must not fall below."""
+        if self.not_below is not None:
+            if ours >= self.not_below:
+                return f"not below {self.not_below:g}"
+            within = self.not_below - ours <= ours_ci
+            return f"not told apart from {self.not_below:g}" if within else f"below {self.not_below:g}"
         if self.paper is None:
             return "no published figure"
         gain = ours - self.paper if self.higher_is_better else self.paper - ours
