@@ -13,6 +13,7 @@ from torch import nn
 
 import metarl
 from metarl.errors import ConfigError, NonFiniteError, TaskError
+from metarl.rules import GradientDescent
 from tests.worlds import WORLDS, flat, make
 
 AGENTS = {"MAML": metarl.MAML, "MetaSGD": metarl.MetaSGD}
@@ -243,6 +244,9 @@ def test_an_infinite_loss_refuses_the_outer_step():
             ConfigError,
             "env='metarl/Navigaton2D-v0' is not known: did you mean 'metarl/Navigation2D",
         ),
+        ({"env": "metarl:metarl/Navigaton2D-v0"}, ConfigError, "did you mean 'metarl/Navigation2D"),
+        ({"env": "CartPol-v1"}, ConfigError, "did you mean 'CartPole-v1'"),
+        ({"policy": nn.Sequential(nn.Linear(2, 2), nn.Dropout())}, ConfigError, "draws noise of its own"),
         ({"policy": "MlpPolcy"}, ConfigError, "policy='MlpPolcy' is not known: did you mean 'MlpPolicy'"),
         ({"env": "CartPole-v1"}, TaskError, "has no tasks: it needs sample_tasks"),
         ({"meta_batch": 0}, ConfigError, "meta_batch=0 must be above zero"),
@@ -288,11 +292,117 @@ def test_bad_rollouts_are_named(options, says):
         ({"learning_rate": 0}, "learning_rate=0 must be above zero"),
         ({"optimizer": "Adm"}, "optimizer='Adm' is not known: did you mean 'Adam'"),
         ({"clip_norm": -1}, "clip_norm=-1"),
+        ({"optimizer": "LBFGS"}, "optimizer='LBFGS' is not known"),
+        ({"optimizer_kwargs": {"beta": 1}}, "optimizer_kwargs={'beta': 1} does not fit Adam"),
     ],
 )
 def test_bad_gradient_descent_is_named(options, says):
     with pytest.raises(ConfigError, match=says):
-        metarl.GradientDescent(**options)
+        metarl.GradientDescent(**options).start({"theta": torch.zeros(2, requires_grad=True)})
+
+
+def test_evaluating_elsewhere_changes_only_what_is_said():
+    agent = user_agent("MAML", "sine", env_kwargs={"frequency": (0.8, 1.2), "phase_sign": 1})
+    same = agent.evaluate(5, env_kwargs={"shots": 5})
+    np.testing.assert_array_equal(same.values, agent.evaluate(5).values)
+    assert not np.array_equal(agent.evaluate(5, env_kwargs={"phase_sign": -1}).values, same.values)
+
+
+def test_adapting_does_not_change_a_run():
+    one, two = user_agent("MAML", "navigation"), user_agent("MAML", "navigation")
+    one.adapt(gym.make("metarl/Navigation2D-v0"))
+    assert torch.equal(flat(one.learn(1).meta), flat(two.learn(1).meta))
+
+
+def test_one_outer_loop_can_be_given_to_two_agents():
+    outer = metarl.GradientDescent()
+    one, two = user_agent("MAML", "sine", outer=outer), user_agent("MAML", "sine", outer=outer)
+    assert torch.equal(flat(one.learn(2).meta), flat(two.learn(2).meta))
+    assert not torch.equal(flat(one.meta), flat(user_agent("MAML", "sine").meta))
+
+
+def test_a_predictor_takes_each_row_of_a_vector_environment_as_its_own_task():
+    agent = user_agent("MAML", "sine", rate=0.1, policy_kwargs={"init": "torch"})
+    vector = gym.make_vec("metarl/Sine-v0", num_envs=3)
+    observation, _ = vector.reset(seed=0)
+    together, _ = agent.predict(observation)
+    for row in range(3):
+        alone, _ = agent.predict({name: part[row] for name, part in observation.items()})
+        np.testing.assert_allclose(together[row], alone, rtol=1e-6)
+
+
+def test_a_predictor_adapts_to_the_episode_in_force():
+    agent = user_agent("MAML", "sine", rate=0.1, policy_kwargs={"init": "torch"})
+    env = gym.make("metarl/Sine-v0")
+    observation, _ = env.reset(seed=0)
+    inputs = observation["query_inputs"]
+    np.testing.assert_array_equal(agent.adapt(env).predict(inputs), agent.adapt(observation).predict(inputs))
+
+
+def test_a_rule_may_have_parameters_that_these_steps_do_not_use():
+    agent = make("navigation", "rates by step", inner_steps=1)
+    before = agent.meta["rule.table"].detach().clone()
+    agent.learn(1)
+    assert agent.meta["rule.table"][0] != before[0]
+    torch.testing.assert_close(agent.meta["rule.table"][1:], before[1:])
+
+
+class TwoParameters(GradientDescent):
+    def __init__(self, layout):
+        super().__init__(layout, 0.1, "global")
+        self.spare = nn.Parameter(torch.ones(3))
+
+
+def test_trpo_takes_a_rule_with_a_spare_parameter():
+    options = {**WORLDS["navigation"], "device": "cpu"}
+    agent = metarl.Agent(options.pop("policy"), options.pop("env"), rule=TwoParameters, **options).learn(1)
+    assert torch.equal(agent.meta["rule.spare"], torch.ones(3))
+
+
+def test_the_adapter_copies_go_their_own_ways():
+    class Dial(gym.Env):
+        observation_space, action_space = gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Box(-1, 1, (1,), np.float32)
+        mark = 0.0
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            return np.zeros(1, np.float32), float(self.mark), False, False, {}
+
+    env = metarl.TaskAdapter(
+        gym.wrappers.TimeLimit(Dial(), 2),
+        sample=lambda env, n, split: env.np_random.uniform(-1, 1, n).tolist(),
+        set_task=lambda env, task: setattr(env, "mark", task),
+    )
+    agent = metarl.MAML("MlpPolicy", env, meta_batch=3, rollouts=metarl.Rollouts(trajectories=2), device="cpu")
+    tasks = agent.world.sample(3, "train", agent.generator)
+    query = agent.inner.adapt(agent.meta, tasks, agent.generator).experiences[0]
+    np.testing.assert_allclose(query.returns.numpy(), 2 * np.array(tasks)[:, None].repeat(2, 1), rtol=1e-5)
+
+
+def test_discrete_actions_may_start_anywhere():
+    class FromFive(gym.Env):
+        observation_space, action_space = gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Discrete(2, start=5)
+
+        def sample_tasks(self, n):
+            return [0] * n
+
+        def set_task(self, task):
+            pass
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            assert self.action_space.contains(action)
+            return np.zeros(1, np.float32), 0.0, False, False, {}
+
+    env = metarl.TaskAdapter(gym.wrappers.TimeLimit(FromFive(), 3))
+    agent = metarl.MAML("MlpPolicy", env, meta_batch=2, rollouts=metarl.Rollouts(trajectories=2), device="cpu").learn(1)
+    assert agent.predict(np.zeros(1, np.float32))[0] in (5, 6)
 
 
 def test_bad_counts_are_named():
@@ -301,6 +411,7 @@ def test_bad_counts_are_named():
         (lambda: agent.learn(0), "iterations=0"),
         (lambda: agent.learn(1, log_interval=0), "log_interval=0"),
         (lambda: agent.evaluate(-1), "tasks=-1"),
+        (lambda: agent.evaluate(1, steps=-1), "steps=-1"),
         (lambda: agent.adapt(None), "needs an episode environment"),
     ]:
         with pytest.raises(ConfigError, match=says):

@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -56,6 +57,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["kept.pt"]
     monkeypatch.undo()
     assert checkpoint.read(path)["value"] == 1
+
+
+def test_numpy_arguments_are_stored_plainly(tmp_path):
+    env_kwargs = {"task": {"goal": np.array([0.1, 0.2])}}
+    agent = metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0", rate=np.float64(0.05), env_kwargs=env_kwargs, device="cpu")
+    again = metarl.MAML.load(agent.save(tmp_path / "agent"))
+    assert again.arguments["env_kwargs"] == {"task": {"goal": [0.1, 0.2]}}
+    with pytest.raises(CheckpointError, match=r"checkpoint\['value'\]\['x'\]=.*cannot be stored"):
+        checkpoint.write(tmp_path / "bad", {"value": {"x": object()}})
 
 
 def test_a_newer_format_is_named(tmp_path):

@@ -76,6 +76,10 @@ def test_help_and_unknown_commands(capsys):
         assert leaving.value.code == 0
     assert main(["reproduce", "meta-sgd-table-5"]) == 1
     assert "table='meta-sgd-table-5' is not known: did you mean 'meta-sgd-table-" in capsys.readouterr().err
+    assert main(["reproduce", "maml-sine", "--json", "nowhere/table.json"]) == 1
+    assert "is in no folder that exists: make nowhere first" in capsys.readouterr().err
+    assert main(["train", "navigation", "--rate", "0.1", "0.05"]) == 1
+    assert "are for MAML; Meta-SGD takes one rate" in capsys.readouterr().err
     assert main(["reproduce", "maml-sine", "--seeds", "0"]) == 1
     assert "seeds=0 must be above zero" in capsys.readouterr().err
 
@@ -119,7 +123,10 @@ def test_reproduce_writes_the_table(tmp_path, capsys):
         (Cell("r", "c", -9.0, 0.5, True), -9.4, "within the paper's interval"),
         (Cell("r", "c", -9.0, 0.5, True), -11.0, "short by 2.00"),
         (Cell("r", "c"), 1.0, "no published figure"),
+        (Cell("r", "c", 0.5, None, True, not_below=0.0), 0.1, "not below 0"),
+        (Cell("r", "c", 0.5, None, True, not_below=0.0), -0.1, "not told apart from 0"),
+        (Cell("r", "c", 0.5, None, True, not_below=0.0), -0.3, "below 0"),
     ],
 )
 def test_verdicts(cell, ours, verdict):
-    assert cell.verdict(ours) == verdict
+    assert cell.verdict(ours, 0.2) == verdict

@@ -1,15 +1,19 @@
 """The documents' code runs, scaled down; their links and commands exist."""
 
+import doctest
 import re
 import shlex
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+import torch
 
 from metarl.__main__ import COMMANDS
 from metarl.commands.presets import PRESETS
 from metarl.commands.reproduce import TABLES
+from metarl.learner import Layout
+from metarl.rules import gradient_descent, meta_sgd
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,6 +34,13 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         for large, small in SMALLER.items():
             block = re.sub(large, small, block)
         exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("module", [gradient_descent, meta_sgd], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_are_true(module):
+    found = doctest.testmod(module, extraglobs={"torch": torch, "Layout": Layout})
+    assert found.attempted
+    assert not found.failed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -56,6 +56,10 @@ def test_fixed_sets_are_passed_through_in_order():
     other = Sine(task_sets={"train": 7}, task_seed=1).sample_episodes(7, "train", generator())
     assert not torch.equal(other.support.inputs, first.support.inputs)
     assert not torch.equal(env.sample_episodes(3, "test", generator()).support.inputs, first.support.inputs[:3])
+    drawn = {tuple(env.draw_tasks(1, "test", generator(seed))[0].tolist()) for seed in range(20)}
+    assert len(drawn) == 3
+    with pytest.raises(ConfigError, match="repeats=2 is for endless tasks"):
+        env.sample_episodes(3, "test", generator(), repeats=2)
     endless = env.sample_episodes(3, "validation", generator())
     assert not torch.equal(endless.support.inputs, env.sample_episodes(3, "validation", generator(1)).support.inputs)
 
@@ -73,6 +77,13 @@ def test_an_episode_is_one_step_and_does_not_leak_its_targets():
     np.testing.assert_allclose(info["query_targets"], right, atol=1e-5)
 
 
+def test_predictions_of_another_shape_are_refused():
+    env = gym.make("metarl/Sine-v0", disable_env_checker=True)
+    env.reset(seed=0)
+    with pytest.raises(ConfigError, match=r"action has shape \(10,\); give predictions of shape \(10, 1\)"):
+        env.step(np.zeros(10, np.float32))
+
+
 def test_each_reset_is_a_new_task():
     env = gym.make("metarl/Sine-v0")
     tasks = [env.reset()[1]["task"]["amplitude"].item() for _ in range(3)]
@@ -87,6 +98,7 @@ def test_each_reset_is_a_new_task():
         ({"frequency": (2, 1)}, r"frequency=\(2, 1\) must be a range"),
         ({"phase_sign": 0}, "phase_sign=0 must be -1 or 1"),
         ({"query_inputs": "even"}, "query_inputs='even' must be"),
+        ({"task_sets": {"trian": 3}}, "split='trian' is not known: did you mean 'train'"),
         ({"task_sets": {"train": 0}}, r"task_sets\['train'\]=0"),
     ],
 )

@@ -76,9 +76,10 @@ def main(arguments: list[str]) -> int:
 def _train(train: Train) -> None:
     console = Console(quiet=processes.rank() > 0, soft_wrap=True)
     folder, run = Path(train.run_dir), train.run
-    require_positive(
-        iterations=run.iterations, **({"evaluation_tasks": train.evaluation_tasks} if train.evaluation_tasks else {})
-    )
+    require_positive(iterations=run.iterations)
+    for name in ("evaluation_tasks", "evaluation_steps"):
+        if getattr(train, name) < 0:
+            raise ConfigError(f"{name}={getattr(train, name)} must not be negative")
     agent = _agent(train, folder)
     if processes.rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
