@@ -78,7 +78,7 @@ class Run:
         """Return the agent, new."""
         if self.agent == "meta-sgd" and (len(self.rate) != 1 or self.learned != "fixed"):
             raise ConfigError(
-                f"rate={self.rate}, learned={self.learned!r} are for MAML; Meta-SGD takes one rate, where all start"
+                f"rate={self.rate}, learned={self.learned!r} are for MAML; Meta-SGD takes one rate for all to start"
             )
         outer = self.trpo if self.outer == "trpo" else self.gradient
         common: AgentOptions = {
