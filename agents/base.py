@@ -27,6 +27,7 @@ from metarl.agents.evaluation import Evaluation
 from metarl.agents.worlds import EpisodeWorld, PolicyWorld, World, make_env, make_world
 from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.learner import Layout
+from metarl.logger import figures, measure_steps, seconds_by_part
 from metarl.outer import TRPO, GradientDescent, Outcome, OuterLoop
 from metarl.problems import Rollouts
 from metarl.rules import UpdateRule
@@ -268,43 +269,16 @@ class Agent:
 
     def _record(self, outcome: Outcome, seconds: float, timesteps: int, iterations: int) -> None:
         """Put one outer step's figures into the log."""
-        assert outcome.adaptation is not None
-        problem, record = self.world.problem, self.logger.record
-        parameters = outcome.adaptation.parameters
-        if problem.on_policy:
-            measures = [
-                problem.measure(p, e) for p, e in zip(parameters, [*outcome.adaptation.experiences, outcome.query], strict=True)
-            ]
-        else:
-            measures = [problem.measure(p, outcome.query) for p in parameters]
-        for step, measure in enumerate(measures):
-            for name, values in measure.items():
-                record(f"{name}/after_{step}_steps", float(processes.mean(values.mean())))
-        first, last = (float(processes.mean(measure[problem.figure].mean())) for measure in (measures[0], measures[-1]))
-        record("train/adaptation_gain", last - first if problem.figure == "return" else first - last)
-        for step, loss in enumerate(outcome.adaptation.losses):
-            record(f"train/support_loss_before_step_{step + 1}", float(processes.mean(loss.mean())))
-        record("train/query_loss", float(outcome.loss))
-        for name, value in outcome.metrics.items():
-            record(f"train/{name}", float(value))
-        rates = self.inner.rule.rates_of(self.meta)
-        if rates is not None:
-            record("train/rate_mean", float(rates.mean()))
-            record("train/rate_std", float(rates.std(correction=0)))
-        clock = self.inner.clock.read()
-        sampling, adaptation = clock.get("sampling", 0.0), clock.get("adaptation", 0.0)
-        split = {
-            "sampling": sampling,
-            "adaptation": adaptation,
-            "outer_step": clock.get("outer step", 0.0) - sampling - adaptation,
-        }
-        for name, value in split.items():
-            record(f"time/{name}_seconds", value / iterations)
+        found = figures(self.inner, self.meta, outcome) | seconds_by_part(self.inner, iterations)
+        problem = self.world.problem
         unit = "env_steps" if problem.on_policy else "tasks"
-        record(f"time/{unit}_per_second", timesteps / seconds)
-        record("time/iterations_per_second", iterations / seconds)
-        record(f"time/total_{unit}", self.num_timesteps)
-        record("time/iterations", self.iteration)
+        found[f"time/{unit}_per_second"] = timesteps / seconds
+        found["time/iterations_per_second"] = iterations / seconds
+        found[f"time/total_{unit}"] = self.num_timesteps
+        found["time/iterations"] = self.iteration
+        for name, value in found.items():
+            self.logger.record(name, value)
+        first, last = (found[f"{problem.figure}/after_{step}_steps"] for step in (0, self.inner.steps))
         self._latest = (first, last)
 
     def summary(self) -> str:
@@ -395,10 +369,7 @@ class Agent:
             for batch in world.batches(tasks, split, generator, repeats):
                 adaptation = inner.adapt(self.meta, batch, generator, steps)
                 query = problem.collect(adaptation.adapted, batch, "query", generator)
-                experiences = [*adaptation.experiences, query] if problem.on_policy else [query] * (steps + 1)
-                measures = [
-                    problem.measure(p, e)[problem.figure] for p, e in zip(adaptation.parameters, experiences, strict=True)
-                ]
+                measures = [measure[problem.figure] for measure in measure_steps(problem, adaptation, query)]
                 rows.append(torch.stack(measures, dim=1))
         values = torch.cat(rows).double().cpu().numpy()
         return Evaluation(problem.figure, values.reshape(tasks, repeats, -1).mean(axis=1))

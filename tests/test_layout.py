@@ -18,6 +18,7 @@ FLOORS = [  # each imports only from those before it, and from itself
     ["metarl.problems"],
     ["metarl.adaptation"],
     ["metarl.outer"],
+    ["metarl.logger"],
     ["metarl.agents"],
     ["metarl.commands"],
 ]
