@@ -14,7 +14,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.logger import Figure, HParam, Logger
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.utils import configure_logger, get_device
+from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor, nn
 
@@ -112,9 +112,11 @@ class Agent:
         verbose: int = 0,
         tensorboard_log: str | None = None,
     ) -> None:
+        if rollouts is not None and not isinstance(rollouts, Rollouts):
+            raise ConfigError(f"rollouts={rollouts!r} must be a metarl.Rollouts(...)")
         if dtype not in DTYPES:
             raise unknown_name("dtype", dtype, DTYPES)
-        self.device = get_device(device)
+        self.device = _device(device)
         self.verbose = verbose
         self.tensorboard_log = tensorboard_log
         self.seed = seed
@@ -135,7 +137,7 @@ class Agent:
             made = _make_rule(rule, self.world.problem.learner.layout, rule_kwargs or {}).to(self.device, DTYPES[dtype])
         is_policy = isinstance(self.world, PolicyWorld)
         self.meta_batch = (20 if is_policy else 4) if meta_batch is None else meta_batch
-        require_positive(meta_batch=self.meta_batch)
+        require_positive(meta_batch=self.meta_batch, inner_steps=inner_steps)
         if is_policy:
             self.world.evaluation_batch = self.meta_batch
         elif rollouts is not None:
@@ -199,6 +201,8 @@ class Agent:
             NonFiniteError: a loss or reward that is not finite; the outer step was refused, ``meta`` is as before it.
         """
         require_positive(iterations=iterations, log_interval=log_interval, validation_tasks=validation_tasks)
+        if iterations != int(iterations):
+            raise ConfigError(f"iterations={iterations} must be a whole number")
         if validate_every < 0 or figure_every < 0:
             raise ConfigError(f"validate_every={validate_every} and figure_every={figure_every} must not be negative")
         self._start_logger(tb_log_name or type(self).__name__)
@@ -221,7 +225,7 @@ class Agent:
     ) -> None:
         started, timesteps = perf_counter(), self.num_timesteps
         since = 0
-        for _ in range(iterations):
+        for _ in range(int(iterations)):
             hooks.on_rollout_start()
             report = (self.iteration + 1) % log_interval == 0
             outcome = self._outer_step(report)
@@ -543,6 +547,18 @@ class Agent:
     def get_vec_normalize_env(self) -> None:
         """Return None: observations are not normalised."""
         return None
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise unknown_name("device", name, ["auto", "cpu", "cuda"]) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={name!r} is not to be had: PyTorch sees no GPU here; use 'cpu' or 'auto'")
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else device
 
 
 def _make_rule(rule: type[UpdateRule], layout: Layout, rule_kwargs: Mapping[str, Any]) -> UpdateRule:

@@ -44,7 +44,9 @@ class Evaluation:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.figure} on {len(self.values)} unseen tasks (mean and 95% confidence interval)"]
+        known = "mean and 95% confidence interval" if len(self.values) > 1 else "one task has no confidence interval"
+        lines = [f"{self.figure} on {len(self.values)} unseen task{'s' * (len(self.values) > 1)} ({known})"]
         for step, (mean, half) in enumerate(zip(self.mean, self.ci95, strict=True)):
-            lines.append(f"  after {step} inner step{'s' if step != 1 else ' '}: {mean:9.3f} +- {half:.3f}")
+            interval = f" +- {half:.3f}" if np.isfinite(half) else ""
+            lines.append(f"  after {step} inner step{'s' if step != 1 else ' '}: {mean:9.3f}{interval}")
         return "\n".join(lines)

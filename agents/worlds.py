@@ -104,7 +104,8 @@ def make_world(
     if env.has_wrapper_attr("sample_tasks"):
         return PolicyWorld(policy, env, adapted, policy_kwargs, rollouts, device, dtype)
     raise TaskError(
-        f"env={env.unwrapped!r} has no tasks: it needs sample_tasks(n, split) and reset(options={{'task': task}}); "
+        f"env={env.spec.id if env.spec else env.unwrapped!r} has no tasks: it needs sample_tasks(n, split) and "
+        "reset(options={'task': task}); "
         "wrap it in metarl.envs.TaskAdapter, or derive it from metarl.envs.TaskFamily"
     )
 
@@ -144,6 +145,7 @@ class PolicyWorld(World):
             return policy
         if isinstance(policy, nn.Module):
             return StochasticPolicy(policy, self._distribution, log_std)
+        _refuse_class(policy)
         if policy != "MlpPolicy":
             raise unknown_name("policy", policy, ["MlpPolicy"])
         try:
@@ -245,6 +247,7 @@ class EpisodeWorld(World):
             except TypeError as error:
                 raise ConfigError(f"policy_kwargs={dict(policy_kwargs)!r} does not fit {policy}: {error}") from error
         else:
+            _refuse_class(policy)
             raise unknown_name("policy", policy, self.family.networks)
         self.learner = Learner(module.to(device, dtype), adapted)
         self.problem = SupervisedProblem(self.learner, self.family.loss)
@@ -314,6 +317,11 @@ class EpisodeWorld(World):
     def wrap(self, parameters: Tensor) -> AdaptedPredictor:
         """Return a predictor."""
         return AdaptedPredictor(self.learner, parameters)
+
+
+def _refuse_class(policy: Any) -> None:
+    if isinstance(policy, type):
+        raise ConfigError(f"policy={policy.__name__} is a class: give an instance, {policy.__name__}(...), or a name")
 
 
 def _distribution(space: gym.spaces.Space[Any]) -> Distribution:

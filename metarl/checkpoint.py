@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
-from metarl.errors import CheckpointError
+from metarl.errors import CheckpointError, ConfigError
 
 FORMAT = "metarl-checkpoint"
 VERSION = 1
+RUN_CHECKPOINT = "checkpoint.pt"
+"""The checkpoint's name in a run folder."""
 
 
 def with_suffix(path: str | os.PathLike[str]) -> Path:
@@ -30,6 +32,13 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_folder(field: str, path: str | os.PathLike[str]) -> None:
+    """Raise ConfigError if a file could not be written there for want of a folder; asked before the work, not after."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{field}={str(path)!r} is in no folder that exists: make {folder} first")
 
 
 def plain(value: Any, name: str = "checkpoint") -> Any:
@@ -69,12 +78,16 @@ def write(path: str | os.PathLike[str], content: dict[str, Any]) -> Path:
 
 
 def read(path: str | os.PathLike[str], map_location: str | torch.device = "cpu") -> dict[str, Any]:
-    """Return what ``write`` wrote.
+    """Return what ``write`` wrote; a run folder stands for its checkpoint.
 
     Raises:
         CheckpointError: the file is missing, truncated, or not a metarl checkpoint.
     """
-    path = Path(path) if Path(path).is_file() else with_suffix(path)
+    path = Path(path)
+    if path.is_dir():
+        path = path / RUN_CHECKPOINT
+    elif not path.is_file():
+        path = with_suffix(path)
     if not path.is_file():
         raise CheckpointError(
             f"checkpoint {path} does not exist: give the path that save() returned, or a run folder's checkpoint.pt"

@@ -247,6 +247,9 @@ def test_an_infinite_loss_refuses_the_outer_step():
         ({"env": "metarl:metarl/Navigaton2D-v0"}, ConfigError, "did you mean 'metarl/Navigation2D"),
         ({"env": "CartPol-v1"}, ConfigError, "did you mean 'CartPole-v1'"),
         ({"policy": nn.Sequential(nn.Linear(2, 2), nn.Dropout())}, ConfigError, "draws noise of its own"),
+        ({"policy": nn.Linear}, ConfigError, r"policy=Linear is a class: give an instance, Linear\(...\)"),
+        ({"rollouts": {"trajectories": 2}}, ConfigError, r"rollouts={'trajectories': 2} must be a metarl.Rollouts"),
+        ({"device": "gpu"}, ConfigError, "device='gpu' is not known: .*auto, cpu, cuda"),
         ({"policy": "MlpPolcy"}, ConfigError, "policy='MlpPolcy' is not known: did you mean 'MlpPolicy'"),
         ({"env": "CartPole-v1"}, TaskError, "has no tasks: it needs sample_tasks"),
         ({"meta_batch": 0}, ConfigError, "meta_batch=0 must be above zero"),
@@ -268,7 +271,13 @@ def test_an_infinite_loss_refuses_the_outer_step():
 def test_bad_arguments_are_named(arguments, error, says):
     options = {"policy": "MlpPolicy", "env": "metarl/Navigation2D-v0", **arguments}
     with pytest.raises(error, match=says):
-        metarl.MetaSGD(options.pop("policy"), options.pop("env"), device="cpu", **options)
+        metarl.MetaSGD(options.pop("policy"), options.pop("env"), **{"device": "cpu", **options})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match="device='cuda' is not to be had: PyTorch sees no GPU here"):
+        metarl.MAML("MLP", "metarl/Sine-v0", device="cuda")
 
 
 @pytest.mark.parametrize(
@@ -409,6 +418,7 @@ def test_bad_counts_are_named():
     agent = make("sine")
     for call, says in [
         (lambda: agent.learn(0), "iterations=0"),
+        (lambda: agent.learn(1.5), "iterations=1.5 must be a whole number"),
         (lambda: agent.learn(1, log_interval=0), "log_interval=0"),
         (lambda: agent.evaluate(-1), "tasks=-1"),
         (lambda: agent.evaluate(1, steps=-1), "steps=-1"),

@@ -125,6 +125,7 @@ def test_rates_by_layer_reach_their_layer():
     ("rule", "kwargs", "says"),
     [
         (GradientDescent, {"rate": -0.1}, r"rate\[0\]=-0.1 must be above zero"),
+        (GradientDescent, {"rate": "x"}, "rate='x' is not a number"),
         (GradientDescent, {"rate": ()}, "rate=.. is empty"),
         (GradientDescent, {"rate": 0.1, "learned": "per-layer"}, "learned='per-layer' must be"),
         (GradientDescent, {"rate": (0.1, 0.2), "learned": "layer"}, "one rate a step"),

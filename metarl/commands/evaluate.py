@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -10,8 +9,7 @@ from rich.console import Console
 
 from metarl.agents import Agent
 from metarl.agents.base import EVALUATION_SEED
-from metarl.checkpoint import whole
-from metarl.commands.train import CHECKPOINT
+from metarl.checkpoint import require_folder, whole
 from metarl.tasks import Split
 
 
@@ -41,14 +39,15 @@ class Evaluate:
 
 def load(path: str, last: bool = False, device: str = "auto") -> Agent:
     """Return the agent of a run folder or checkpoint, at its best iterate unless the last is wanted."""
-    file = Path(path)
-    agent = Agent.load(file / CHECKPOINT if file.is_dir() else file, device=device)
+    agent = Agent.load(path, device=device)
     return agent if last else agent.restore_best()
 
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
     given = tyro.cli(Evaluate, args=arguments, prog="metarl evaluate")
+    if given.json:
+        require_folder("json", given.json)
     agent = load(given.path, given.last, given.device)
     evaluation = agent.evaluate(given.tasks, given.steps, split=given.split, seed=given.seed, repeats=given.repeats)
     Console().print(str(evaluation), highlight=False)

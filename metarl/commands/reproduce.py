@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from metarl.checkpoint import whole
+from metarl.checkpoint import require_folder, whole
 from metarl.commands.tables import maml_navigation, maml_sine, meta_sgd_table_1, meta_sgd_table_4
 from metarl.commands.tables.cell import Cell, Measured
 from metarl.errors import ConfigError, require_positive, unknown_name
@@ -56,8 +55,8 @@ def main(arguments: list[str]) -> int:
     if given.table not in TABLES:
         raise unknown_name("table", given.table, TABLES)
     require_positive(seeds=given.seeds, scale=given.scale)
-    if given.json and not Path(given.json).absolute().parent.is_dir():
-        raise ConfigError(f"json={given.json!r} is in no folder that exists: make {Path(given.json).parent} first")
+    if given.json:
+        require_folder("json", given.json)
     started = perf_counter()
     cells = [cell for cell in TABLES[given.table].cells() if given.only in cell.run_name]
     if not cells:
@@ -130,4 +129,7 @@ def _print(title: str, rows: list[dict[str, Any]], seconds: float) -> None:
         table.add_row(row["cell"], paper, f"{row['ours']:.2f} ±{row['ours_ci']:.2f}", spread, row["verdict"])
     console = Console()
     console.print(table)
-    console.print(f"± 95% interval over tasks, mean of {rows[0]['seeds']} seeds; spread: deviation over seeds; {seconds:.0f} s")
+    seeds = rows[0]["seeds"]
+    console.print(
+        f"± 95% interval over tasks, mean of {seeds} seed{'s' * (seeds > 1)}; spread: deviation over seeds; {seconds:.0f} s"
+    )

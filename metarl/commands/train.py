@@ -2,9 +2,10 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -14,11 +15,11 @@ from torch import distributed
 from metarl import processes
 from metarl.agents import Agent, Evaluation
 from metarl.agents.callbacks import SaveCallback
+from metarl.checkpoint import RUN_CHECKPOINT as CHECKPOINT
 from metarl.checkpoint import whole
 from metarl.commands.presets import PRESETS, Run
 from metarl.errors import ConfigError, NonFiniteError, require_positive
 
-CHECKPOINT = "checkpoint.pt"
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
 
@@ -87,6 +88,10 @@ def _train(train: Train) -> None:
             path.write_text(json.dumps(run.as_dict(), indent=2) + "\n")
     console.print(f"[bold]{type(agent).__name__}[/] on {run.env}, {run.iterations} iterations; everything goes to {folder}/")
     left = run.iterations - agent.iteration
+    if train.resume:
+        console.print(
+            f"going on after {agent.iteration} iterations" if agent.iteration else "no checkpoint there yet: a new run"
+        )
     if left > 0:
         try:
             agent.learn(
@@ -145,11 +150,21 @@ def _agent(train: Train, folder: Path) -> Agent:
     saved = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else None
     ours = json.loads(json.dumps(train.run.as_dict()))
     if saved is not None and {**saved, "iterations": 0} != {**ours, "iterations": 0}:
-        changed = [f"{name} ({saved.get(name)!r} there, {ours[name]!r} here)" for name in ours if saved.get(name) != ours[name]]
+        changed = [f"{name} ({there!r} there, {here!r} here)" for name, there, here in _differences(saved, ours)]
         raise ConfigError(
             f"run_dir={folder} holds another run, different in {', '.join(changed)}: give the same options to resume it"
         )
     return Agent.load(path, device=train.run.device, verbose=int(train.verbose), tensorboard_log=log)
+
+
+def _differences(there: Any, here: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the fields in which two configurations differ, with their values."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in here:
+            if key != "iterations":
+                yield from _differences(there.get(key), here[key], f"{name}.{key}".lstrip("."))
+    elif there != here:
+        yield name, there, here
 
 
 def _join_processes() -> bool:

@@ -46,7 +46,10 @@ class GradientDescent(UpdateRule):
         self, layout: Layout, rate: float | Sequence[float] = 0.1, learned: Granularity = "fixed", steps: int = 1
     ) -> None:
         super().__init__(layout)
-        rates = [float(value) for value in (rate if isinstance(rate, Sequence) else [rate])]
+        try:
+            rates = [float(value) for value in rate] if isinstance(rate, Sequence) else [float(rate)]
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"rate={rate!r} is not a number: give one, or one for each step") from error
         if not rates:
             raise ConfigError("rate=() is empty: give one rate, or one for each step")
         require_positive(steps=steps, **{f"rate[{i}]": value for i, value in enumerate(rates)})
