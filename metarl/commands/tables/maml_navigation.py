@@ -7,7 +7,7 @@ from metarl.commands.tables.cell import Cell, Measured
 
 TITLE = "MAML, 2D navigation: return after 0, 1, 2 and 3 steps"
 PAPER = (-40.41, -11.68, -3.33, -3.23)
-RUNS = {"our estimator, rate 0.05": "navigation", "Finn's estimator, rates 0.5 and 0.25": "maml-navigation"}
+RUNS = {"our estimator, rate 0.05": "navigation-best", "Finn's estimator, rates 0.5 and 0.25": "maml-navigation"}
 
 
 def cells() -> list[Cell]:
