@@ -82,8 +82,9 @@ class GradientDescent(OuterLoop):
             value.grad = gradients[name]
         if self.clip_value is not None:
             torch.nn.utils.clip_grad_value_(meta.values(), self.clip_value)
+            norm = torch.nn.utils.get_total_norm([value.grad for value in meta.values() if value.grad is not None])
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(meta.values(), self.clip_norm)
+            torch.nn.utils.clip_grads_with_norm_(meta.values(), self.clip_norm, norm)
         self._optimizer.step()
         return Outcome(adaptation, query, loss, {"gradient_norm": norm})
 
