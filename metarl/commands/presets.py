@@ -142,6 +142,7 @@ MAML_SINE_RUN = replace(
     agent="maml",
     env_kwargs={"shots": 10, "queries": 10},
     rate=(0.01,),
+    gradient=GradientDescent(learning_rate=1e-3, compile=True),
     meta_batch=25,
     iterations=70000,
 )
