@@ -16,7 +16,7 @@ from metarl.commands.presets import NAVIGATION
 from metarl.outer import TRPO
 
 FRACTIONS = (1.0, 0.2)
-SEEDS, ITERATIONS, EVERY = 2, 20, 4
+SEEDS, ITERATIONS, EVERY = 2, 12, 3
 
 
 def curve(fraction: float, seed: int) -> list[float]:
