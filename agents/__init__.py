@@ -2,7 +2,11 @@
 
 from metarl.agents.adapted import AdaptedPolicy as AdaptedPolicy
 from metarl.agents.adapted import AdaptedPredictor as AdaptedPredictor
+from metarl.agents.alpha_maml import AlphaMAML as AlphaMAML
 from metarl.agents.base import Agent as Agent
 from metarl.agents.evaluation import Evaluation as Evaluation
 from metarl.agents.maml import MAML as MAML
+from metarl.agents.meta_lstm import MetaLSTM as MetaLSTM
+from metarl.agents.meta_lstm import MetaLSTM2 as MetaLSTM2
 from metarl.agents.meta_sgd import MetaSGD as MetaSGD
+from metarl.agents.turtle import TURTLE as TURTLE

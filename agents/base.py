@@ -28,7 +28,7 @@ from metarl.agents.worlds import EpisodeWorld, PolicyWorld, World, make_env, mak
 from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.learner import Layout
 from metarl.logger import figures, measure_steps, seconds_by_part
-from metarl.outer import TRPO, GradientDescent, Outcome, OuterLoop
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Outcome, OuterLoop
 from metarl.problems import Rollouts
 from metarl.rules import UpdateRule
 
@@ -38,12 +38,12 @@ EVALUATION_SEED = 2**20
 """The seed of evaluations unless another is given: agents are compared on the same tasks."""
 
 
-class AgentOptions(TypedDict, total=False):
-    """What every agent takes, beside its policy, environment and rule; see ``Agent``."""
+class CommonOptions(TypedDict, total=False):
+    """What every agent takes, beside its policy, environment, rule and outer loop; see ``Agent``."""
 
-    outer: str | OuterLoop | None
     inner_steps: int
     first_order: bool
+    inner_clip: float | None
     meta_batch: int
     adapted: str | Sequence[str]
     rollouts: Rollouts | None
@@ -54,6 +54,12 @@ class AgentOptions(TypedDict, total=False):
     dtype: str
     verbose: int
     tensorboard_log: str | None
+
+
+class AgentOptions(CommonOptions, total=False):
+    """And the outer loop."""
+
+    outer: str | OuterLoop | None
 
 
 class Agent:
@@ -68,7 +74,8 @@ class Agent:
         outer: ``"trpo"`` (the default for policies), ``"policy_gradient"``, ``"gradient_descent"`` (the default for
             predictors), or a configured ``TRPO(...)`` or ``GradientDescent(...)``.
         inner_steps: T, the inner steps in training.
-        first_order: treat inner gradients as constants.
+        first_order: treat inner gradients and losses as constants.
+        inner_clip: clip every entry of the inner gradients to plus or minus this, or None.
         meta_batch: tasks in an outer step; 20 for policies and 4 for predictors unless given.
         adapted: which parameters the inner loop changes: ``"all"``, ``"head"`` (ANIL), or name patterns.
         rollouts: how trajectories are sampled (policies only).
@@ -101,6 +108,7 @@ class Agent:
         outer: str | OuterLoop | None = None,
         inner_steps: int = 1,
         first_order: bool = False,
+        inner_clip: float | None = None,
         meta_batch: int | None = None,
         adapted: str | Sequence[str] = "all",
         rollouts: Rollouts | None = None,
@@ -140,12 +148,18 @@ class Agent:
         require_positive(meta_batch=self.meta_batch, inner_steps=inner_steps)
         if is_policy:
             self.world.evaluation_batch = self.meta_batch
-        elif rollouts is not None:
+        else:
+            # what a batch's step works with should fit into a CPU's cache, or a GPU's memory
+            numbers = 2**20 if self.device.type == "cpu" else 2**28
+            width = made.width * self.world.problem.learner.layout.size
+            self.world.evaluation_batch = min(self.world.evaluation_batch, max(1, numbers // width))
+        if rollouts is not None and not is_policy:
             raise ConfigError(f"rollouts={rollouts!r} is for policies; {env} has few-shot episodes, which are not sampled")
         self.outer = _make_outer(outer, "trpo" if is_policy else "gradient_descent")
-        if isinstance(self.outer, TRPO) and not is_policy:
+        natural = isinstance(self.outer, TRPO) or (isinstance(self.outer, HypergradientDescent) and self.outer.trpo is not None)
+        if natural and not is_policy:
             raise ConfigError(f"outer='trpo' needs a policy, but {env} has few-shot episodes; use 'gradient_descent'")
-        self.inner = InnerLoop(self.world.problem, made, inner_steps, first_order)
+        self.inner = InnerLoop(self.world.problem, made, inner_steps, first_order, inner_clip)
         self.meta = self.inner.initial_meta()
         self.outer.start(self.meta)
         self.iteration = 0
@@ -162,6 +176,7 @@ class Agent:
             "outer": {"name": type(self.outer).__name__, **(asdict(self.outer) if is_dataclass(self.outer) else {})},
             "inner_steps": inner_steps,
             "first_order": first_order,
+            "inner_clip": inner_clip,
             "meta_batch": self.meta_batch,
             "adapted": adapted if isinstance(adapted, str) else list(adapted),
             "rollouts": asdict(rollouts or Rollouts()) if is_policy else None,
@@ -311,7 +326,7 @@ class Agent:
         if steps is not None and steps < 0:
             raise ConfigError(f"steps={steps} must not be negative")
         problem, tasks = self.world.own_task(env)
-        inner = InnerLoop(problem, self.inner.rule, self.inner.steps)
+        inner = InnerLoop(problem, self.inner.rule, self.inner.steps, clip=self.inner.clip)
         try:
             with torch.no_grad(), processes.alone():
                 adaptation = inner.adapt(self.meta, tasks, self._adapt_generator, steps)
@@ -368,7 +383,7 @@ class Agent:
         steps = self.inner.steps if steps is None else steps
         generator = torch.Generator(self.device).manual_seed(seed)
         problem, rows = world.problem, []
-        inner = InnerLoop(problem, self.inner.rule, self.inner.steps)
+        inner = InnerLoop(problem, self.inner.rule, self.inner.steps, clip=self.inner.clip)
         with torch.no_grad(), processes.alone():
             for batch in world.batches(tasks, split, generator, repeats):
                 adaptation = inner.adapt(self.meta, batch, generator, steps)
@@ -482,6 +497,8 @@ class Agent:
         name = loop.pop("name")
         if outer is None and not hasattr(outer_loops, name):
             raise CheckpointError(f"checkpoint {path} was made with the outer loop {name}: hand it in, load(path, outer=...)")
+        if loop.get("trpo") is not None:
+            loop["trpo"] = TRPO(**loop["trpo"])
         arguments["outer"] = getattr(outer_loops, name)(**loop) if outer is None else outer
         arguments["rollouts"] = None if arguments["rollouts"] is None else Rollouts(**arguments["rollouts"])
         arguments["rule"] = found

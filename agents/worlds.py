@@ -27,6 +27,9 @@ from metarl.problems.rollout import NumpyVectorEnv, TensorVectorEnv
 from metarl.problems.stochastic_policy import StochasticPolicy, check_fit
 from metarl.tasks import Episodes, Examples
 
+DRAWN_AT_ONCE = 1000
+"""Episodes of an evaluation that are drawn together."""
+
 
 class World(ABC):
     """Where an agent learns."""
@@ -238,7 +241,7 @@ class EpisodeWorld(World):
         self.env, family = env, cast(Any, env.unwrapped)
         self.family = family
         self._like = torch.zeros(0, device=device, dtype=dtype)
-        self.evaluation_batch = 1000
+        self.evaluation_batch = DRAWN_AT_ONCE
         if isinstance(policy, nn.Module):
             module = policy
         elif policy in self.family.networks:
@@ -274,14 +277,16 @@ class EpisodeWorld(World):
         return self.family.sample_episodes(n, split, generator, first=first, dtype=self._like.dtype)
 
     def batches(self, n: int, split: str, generator: torch.Generator, repeats: int) -> Iterator[Any]:
-        """Yield the episodes, about a thousand at a time."""
-        at_once = max(1, self.evaluation_batch // repeats)
+        """Yield the episodes in batches."""
+        at_once = max(1, DRAWN_AT_ONCE // repeats)  # not the batch: every agent must see the same tasks
         size = getattr(self.family, "task_sets", {}).get(split, n)
         if n > size:
             raise ConfigError(f"tasks={n} is more than the {size} of the fixed set of split {split!r}: ask for at most {size}")
         for first in range(0, n, at_once):
             count = min(at_once, n - first)
-            yield self.family.sample_episodes(count, split, generator, first=first, repeats=repeats, dtype=self._like.dtype)
+            drawn = self.family.sample_episodes(count, split, generator, first=first, repeats=repeats, dtype=self._like.dtype)
+            for start in range(0, count * repeats, self.evaluation_batch):
+                yield self.slice(drawn, slice(start, start + self.evaluation_batch))
 
     def slice(self, tasks: Any, rows: slice) -> Any:
         """Return some of the episodes."""

@@ -10,8 +10,12 @@ import gymnasium
 
 if TYPE_CHECKING:
     from metarl.agents import MAML as MAML
+    from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
+    from metarl.agents import AlphaMAML as AlphaMAML
     from metarl.agents import Evaluation as Evaluation
+    from metarl.agents import MetaLSTM as MetaLSTM
+    from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.envs import TaskAdapter as TaskAdapter
     from metarl.envs import TaskFamily as TaskFamily
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from metarl.learner import Learner as Learner
     from metarl.outer import TRPO as TRPO
     from metarl.outer import GradientDescent as GradientDescent
+    from metarl.outer import HypergradientDescent as HypergradientDescent
     from metarl.problems import Rollouts as Rollouts
     from metarl.rules import UpdateRule as UpdateRule
     from metarl.supervised import EpisodeEnv as EpisodeEnv
@@ -26,10 +31,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metarl.agents": ("Agent", "Evaluation", "MAML", "MetaSGD"),
+    "metarl.agents": ("Agent", "AlphaMAML", "Evaluation", "MAML", "MetaLSTM", "MetaLSTM2", "MetaSGD", "TURTLE"),
     "metarl.envs": ("TaskAdapter", "TaskFamily"),
     "metarl.learner": ("Layout", "Learner"),
-    "metarl.outer": ("GradientDescent", "TRPO"),
+    "metarl.outer": ("GradientDescent", "HypergradientDescent", "TRPO"),
     "metarl.problems": ("Rollouts",),
     "metarl.rules": ("UpdateRule",),
     "metarl.supervised": ("EpisodeEnv",),

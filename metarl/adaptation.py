@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value
 
 from metarl.clock import Clock
-from metarl.errors import require_positive
+from metarl.errors import ConfigError, require_positive
 from metarl.problems.base import Problem, Tasks
 from metarl.rules.base import State, UpdateRule
 
@@ -29,11 +29,13 @@ class Adaptation:
         parameters: full parameters before the first and after each step, T + 1 tensors of shape (tasks, P + S).
         experiences: the support experience of each step, T of them.
         losses: the support loss before each step, T tensors of shape (tasks,), detached.
+        states: the rule's state after each step, T of them, with the task axis first.
     """
 
     parameters: list[Tensor] = field(default_factory=list)
     experiences: list[Any] = field(default_factory=list)
     losses: list[Tensor] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
 
     @property
     def adapted(self) -> Tensor:
@@ -48,18 +50,33 @@ class InnerLoop:
         problem: gives experience and loss.
         rule: the update rule.
         steps: T, the inner steps in training.
-        first_order: treat gradients and losses as constants in the meta-gradient, as first-order MAML does.
+        first_order: treat gradients and losses as constants in the meta-gradient, as first-order MAML and the LSTM
+            meta-learner do.
+        clip: clip every entry of the gradients to plus or minus this (TURTLE's code: 10), or None.
 
     Raises:
-        ConfigError: ``steps`` is not positive.
+        ConfigError: ``steps`` or ``clip`` is not positive, or the rule was built for another network.
     """
 
-    def __init__(self, problem: Problem[Any], rule: UpdateRule, steps: int = 1, first_order: bool = False) -> None:
-        require_positive(inner_steps=steps)
+    def __init__(
+        self,
+        problem: Problem[Any],
+        rule: UpdateRule,
+        steps: int = 1,
+        first_order: bool = False,
+        clip: float | None = None,
+    ) -> None:
+        require_positive(inner_steps=steps, **({} if clip is None else {"inner_clip": clip}))
+        if rule.layout != problem.learner.layout:
+            raise ConfigError(
+                f"rule={type(rule).__name__} was built for {rule.layout.size} parameters, but the network's adapted ones are "
+                f"{problem.learner.layout.size}: build it with the learner's own layout"
+            )
         self.problem = problem
         self.rule = rule
         self.steps = steps
         self.first_order = first_order
+        self.clip = clip
         self.clock = Clock()
 
     def initial_meta(self) -> Meta:
@@ -107,6 +124,8 @@ class InnerLoop:
                 return self.problem.loss(learner.join(theta, shared), experience)
 
             gradient, loss = grad_and_value(support_loss)(theta)
+            if self.clip is not None:
+                gradient = gradient.clamp(-self.clip, self.clip)
             if self.first_order:
                 gradient, loss = gradient.detach(), loss.detach()
             theta, state = functional_call(self.rule, rule_parameters, (theta, gradient, loss, state, step))
@@ -122,4 +141,5 @@ class InnerLoop:
             with self.clock("adaptation") if generator is not None else nullcontext():
                 theta, state, loss = batched(theta, state, kept.experiences[step], step)
             kept.losses.append(loss.detach())
+            kept.states.append(state)
             kept.parameters.append(learner.join(theta, shared))

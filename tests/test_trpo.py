@@ -56,7 +56,7 @@ def test_fisher_products_are_the_kl_hessian_through_the_adaptation(world, rule):
     agent = make(world, rule, inner_steps=2)
     adaptation, query = kept(agent)
     outer = TRPO(damping=0.0)
-    product = outer._fisher_product(agent.inner, agent.meta, adaptation, query, agent.generator)
+    product = outer._fisher_product(agent.inner, agent.meta, list(agent.meta.values()), adaptation, query, agent.generator)
     point = flat(agent.meta)
     vector = torch.randn(point.numel(), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     hessian = torch.autograd.functional.hessian(lambda v: mean_kl(agent, adaptation, query, v), point)
@@ -67,9 +67,13 @@ def test_a_fraction_of_the_time_steps_estimates_the_same_product():
     agent = make("navigation", "gradient descent", rollouts=metarl.Rollouts(trajectories=40))
     adaptation, query = kept(agent)
     vector = torch.randn(flat(agent.meta).numel(), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    exact = TRPO()._fisher_product(agent.inner, agent.meta, adaptation, query, agent.generator)(vector)
+    exact = TRPO()._fisher_product(agent.inner, agent.meta, list(agent.meta.values()), adaptation, query, agent.generator)(
+        vector
+    )
     thinned = [
-        TRPO(fisher_fraction=0.5)._fisher_product(agent.inner, agent.meta, adaptation, query, agent.generator)(vector)
+        TRPO(fisher_fraction=0.5)._fisher_product(
+            agent.inner, agent.meta, list(agent.meta.values()), adaptation, query, agent.generator
+        )(vector)
         for _ in range(20)
     ]
     error = (torch.stack(thinned).mean(0) - exact).norm() / exact.norm()

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from metarl.agents import MAML, Agent, MetaSGD
+from metarl.agents import MAML, TURTLE, Agent, AlphaMAML, MetaLSTM, MetaLSTM2, MetaSGD
 from metarl.agents.base import AgentOptions
 from metarl.errors import ConfigError
-from metarl.outer import TRPO, GradientDescent
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, OuterLoop
 from metarl.problems import Rollouts
 from metarl.rules.gradient_descent import Granularity
 
-AgentName = Literal["maml", "meta-sgd"]
+AgentName = Literal["maml", "meta-sgd", "meta-lstm", "meta-lstm-2", "turtle", "alpha-maml"]
 Json = Annotated[
     dict[str, Any],
     PrimitiveConstructorSpec(
@@ -41,22 +41,29 @@ class Run:
     """The policy or network, by name."""
     policy_kwargs: Json = field(default_factory=dict)
     """Its arguments, such as '{"hidden": [64, 64], "activation": "tanh"}'."""
+    agent_kwargs: Json = field(default_factory=dict)
+    """The agent's other arguments, such as '{"hidden": [20, 20], "inputs": ["gradient", "loss"]}' of TURTLE."""
     rate: tuple[float, ...] = (0.1,)
-    """The inner rate: fixed for MAML (one for each step, the last for all further ones), the start for Meta-SGD."""
+    """The inner rate: fixed for MAML (one for each step, the last for all further ones); where it starts for Meta-SGD and
+    Alpha MAML; the gradient descent that the LSTM and TURTLE start as (none for their papers' random start)."""
     learned: Granularity = "fixed"
-    """Which rates MAML learns: none, one, or one by step, layer, or both."""
+    """Which rates MAML learns, and what Alpha MAML's alpha stands for: one rate, or one by step, layer, or both."""
     outer: Literal["trpo", "policy_gradient", "gradient_descent"] = "trpo"
     """The outer loop."""
     trpo: TRPO = field(default_factory=TRPO)
     """TRPO's options."""
     gradient: GradientDescent = field(default_factory=GradientDescent)
     """The options of policy gradient and gradient descent."""
+    alpha: HypergradientDescent = field(default_factory=HypergradientDescent)
+    """Alpha MAML's options; under TRPO the rest are --trpo's."""
     rollouts: Rollouts = field(default_factory=Rollouts)
     """How trajectories are sampled and turned into a loss."""
     inner_steps: int = 1
     """Inner steps in training."""
     first_order: bool = False
-    """Treat inner gradients as constants."""
+    """Treat inner gradients and losses as constants; the LSTM meta-learner always does."""
+    inner_clip: float | None = None
+    """Clip every entry of the inner gradients to plus or minus this."""
     meta_batch: int = 20
     """Tasks in an outer step."""
     adapted: tuple[str, ...] = ("all",)
@@ -76,15 +83,14 @@ class Run:
 
     def make(self, verbose: int = 0, tensorboard_log: str | None = None) -> Agent:
         """Return the agent, new."""
-        if self.agent == "meta-sgd" and (len(self.rate) != 1 or self.learned != "fixed"):
-            raise ConfigError(
-                f"rate={self.rate}, learned={self.learned!r} are for MAML; Meta-SGD takes one rate for all to start"
-            )
-        outer = self.trpo if self.outer == "trpo" else self.gradient
+        cls, own = self._rule()
+        clash = own.keys() & self.agent_kwargs.keys()
+        if clash:
+            raise ConfigError(f"agent_kwargs={self.agent_kwargs!r}: give {', '.join(sorted(clash))} by its own option")
         common: AgentOptions = {
-            "outer": replace(outer),
+            "outer": self._outer(),
             "inner_steps": self.inner_steps,
-            "first_order": self.first_order,
+            "inner_clip": self.inner_clip,
             "meta_batch": self.meta_batch,
             "adapted": self.adapted[0] if len(self.adapted) == 1 else self.adapted,
             "policy_kwargs": self.policy_kwargs,
@@ -95,11 +101,38 @@ class Run:
             "verbose": verbose,
             "tensorboard_log": tensorboard_log,
         }
+        if self.agent != "meta-lstm":
+            common["first_order"] = self.first_order
         if self.policy == "MlpPolicy":
             common["rollouts"] = self.rollouts
+        try:
+            agent: Agent = cls(self.policy, self.env, **own, **self.agent_kwargs, **common)
+        except TypeError as error:
+            raise ConfigError(f"agent_kwargs={self.agent_kwargs!r} does not fit {cls.__name__}: {error}") from error
+        return agent
+
+    def _rule(self) -> tuple[type[Any], dict[str, Any]]:
+        """Return the agent's class, and the arguments that ``rate`` and ``learned`` mean to it."""
         if self.agent == "maml":
-            return MAML(self.policy, self.env, rate=self.rate, learned=self.learned, **common)
-        return MetaSGD(self.policy, self.env, rate=self.rate[0], **common)
+            return MAML, {"rate": self.rate, "learned": self.learned}
+        if self.agent == "alpha-maml":
+            return AlphaMAML, {"rate": self.rate, "learned": "global" if self.learned == "fixed" else self.learned}
+        if len(self.rate) > 1 or self.learned != "fixed":
+            raise ConfigError(
+                f"rate={self.rate}, learned={self.learned!r} are for MAML and Alpha MAML; {self.agent} takes one rate to start"
+            )
+        if self.agent == "meta-sgd":
+            if not self.rate:
+                raise ConfigError("rate=() is empty: Meta-SGD's rates need a start")
+            return MetaSGD, {"rate": self.rate[0]}
+        learned = {"meta-lstm": MetaLSTM, "meta-lstm-2": MetaLSTM2, "turtle": TURTLE}
+        return learned[self.agent], {"rate": self.rate[0] if self.rate else None}
+
+    def _outer(self) -> OuterLoop:
+        """Return the outer loop that the options describe."""
+        if self.agent == "alpha-maml":
+            return replace(self.alpha, trpo=replace(self.trpo) if self.outer == "trpo" else None)
+        return replace(self.trpo if self.outer == "trpo" else self.gradient)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain containers, for a file."""
@@ -147,6 +180,24 @@ MAML_SINE_RUN = replace(
     iterations=70000,
 )
 
+# TURTLE's protocol: fixed sets of tasks, 50 query points, a network with PyTorch's weights and zero biases
+TURTLE_SINE_RUN = Run(
+    agent="turtle",
+    env="metarl/Sine-v0",
+    env_kwargs={"shots": 5, "queries": 50, "task_sets": {"train": 70000, "validation": 1000, "test": 2000}},
+    policy="MLP",
+    policy_kwargs={"init": "torch"},
+    rate=(),
+    outer="gradient_descent",
+    gradient=GradientDescent(clip_task=10.0, compile=True),
+    inner_steps=5,
+    inner_clip=10.0,
+    meta_batch=2,
+    iterations=35000,
+    validate_every=1250,
+    validation_tasks=1000,
+)
+
 PRESETS: dict[str, tuple[str, Run]] = {
     "navigation": ("2D navigation from the origin (Meta-SGD Table 4, fixed start)", NAVIGATION),
     "navigation-varying-start": ("2D navigation, a start for each task (Meta-SGD Table 4)", replace(NAVIGATION, env=VARYING)),
@@ -160,6 +211,37 @@ PRESETS: dict[str, tuple[str, Run]] = {
     ),
     "sine": ("sine waves with frequencies (Meta-SGD Table 1, 5-shot)", META_SGD_SINE_RUN),
     "maml-sine": ("sine waves as in MAML, Table 2", MAML_SINE_RUN),
+    "turtle-sine-1": (
+        "sine waves as in TURTLE, 1 inner step",
+        replace(
+            TURTLE_SINE_RUN,
+            inner_steps=1,
+            inner_clip=None,
+            gradient=GradientDescent(compile=True),
+            meta_batch=1,
+            iterations=70000,
+            validate_every=2500,
+        ),
+    ),
+    "turtle-sine-5": ("sine waves as in TURTLE, 5 inner steps (its best)", TURTLE_SINE_RUN),
+    "turtle-sine-10": (
+        "sine waves as in TURTLE, 10 inner steps",
+        replace(
+            TURTLE_SINE_RUN, agent_kwargs={"beta": 0.3}, inner_steps=10, meta_batch=4, iterations=17500, validate_every=625
+        ),
+    ),
+    "lstm-sine": (
+        "sine waves with the LSTM meta-learner's settings",
+        replace(
+            TURTLE_SINE_RUN,
+            agent="meta-lstm",
+            inner_clip=None,
+            gradient=GradientDescent(clip_norm=0.25, compile=True),
+            meta_batch=1,
+            iterations=70000,
+            validate_every=2500,
+        ),
+    ),
     "bandit": (
         "Bernoulli bandits, through Gymnasium's own vector environment",
         replace(NAVIGATION_PLAIN, env="metarl/BernoulliBandit-v0", rate=(1.0,), iterations=50),

@@ -2,10 +2,11 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
+from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
 from typing import Any
@@ -17,15 +18,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from metarl.checkpoint import require_folder, whole
-from metarl.commands.tables import maml_navigation, maml_sine, meta_sgd_table_1, meta_sgd_table_4
+from metarl.commands.tables import maml_navigation, maml_sine, meta_sgd_table_1, meta_sgd_table_4, turtle_sine
 from metarl.commands.tables.cell import Cell, Measured
 from metarl.errors import ConfigError, require_positive, unknown_name
 
-TABLES = {
+TABLES: dict[str, Any] = {
     "meta-sgd-table-1": meta_sgd_table_1,
     "meta-sgd-table-4": meta_sgd_table_4,
     "maml-navigation": maml_navigation,
     "maml-sine": maml_sine,
+    "turtle-sine": turtle_sine,
 }
 
 
@@ -35,18 +37,22 @@ class Reproduce:
 
     table: tyro.conf.Positional[str]
     """Its name; `metarl list` shows all."""
-    seeds: int = 3
-    """Independent runs of each row."""
+    seeds: int = 0
+    """Independent runs of each row; 0 for the table's own number (3, unless its documentation says more)."""
     first_seed: int = 0
     """The first run's seed; the others follow."""
-    scale: float = 1.0
-    """The fraction of the paper's iterations; below 1 every row says so."""
+    scale: float = 0.0
+    """The fraction of the paper's iterations; below 1 every row says so. 0 for the table's own: 1, or what ends within an
+    hour on two cores where the whole takes many."""
     only: str = ""
     """Only rows whose name contains this."""
     jobs: int = 0
     """Runs side by side, each on one core; 0 for one a core."""
     json: str = ""
-    """Write the table to a file too."""
+    """Write the table to a file too. Finished runs wait beside it in FILE.partial: the same command, given again after it was
+    stopped, measures only the rest."""
+    picture: str = ""
+    """Draw the table to a file, if it has a picture."""
 
 
 def main(arguments: list[str]) -> int:
@@ -54,22 +60,39 @@ def main(arguments: list[str]) -> int:
     given = tyro.cli(Reproduce, args=arguments, prog="metarl reproduce")
     if given.table not in TABLES:
         raise unknown_name("table", given.table, TABLES)
-    require_positive(seeds=given.seeds, scale=given.scale)
-    if given.json:
-        require_folder("json", given.json)
+    table = TABLES[given.table]
+    seeds = given.seeds or getattr(table, "DEFAULT_SEEDS", 3)
+    scale = given.scale or getattr(table, "DEFAULT_SCALE", 1.0)
+    require_positive(seeds=seeds, scale=scale)
+    given = replace(given, seeds=seeds, scale=scale)
+    for name in ("json", "picture"):
+        if getattr(given, name):
+            require_folder(name, getattr(given, name))
+    if given.picture and not hasattr(table, "picture"):
+        raise ConfigError(f"picture={given.picture}: {given.table} has none")
     started = perf_counter()
-    cells = [cell for cell in TABLES[given.table].cells() if given.only in cell.run_name]
-    if not cells:
-        raise ConfigError(f"only={given.only!r} leaves no row of {given.table}; rows: {_names(TABLES[given.table].cells())}")
-    measured = _measure(TABLES[given.table].measure, cells, given)
-    rows = [_row(cell, [found[cell.name] for found in measured[cell.run_name]], given) for cell in cells]
+    cells = [cell for cell in table.cells() if given.only in cell.run_name]
+    measured_cells = [cell for cell in cells if cell.difference is None]
+    if not measured_cells:
+        raise ConfigError(f"only={given.only!r} leaves no row of {given.table}; rows: {_names(table.cells())}")
+    measured = _measure(measured_cells, given)
+    figures = {cell.name: [found[cell.name] for found in measured[cell.run_name]] for cell in measured_cells}
+    for cell in table.cells():
+        if cell.difference is not None and all(name in figures for name in cell.difference):
+            pairs = zip(*(figures[name] for name in cell.difference), strict=True)
+            figures[cell.name] = [Measured(one.mean - other.mean) for one, other in pairs]
+    over_seeds = getattr(table, "INTERVAL", "tasks") == "seeds"
+    rows = [_row(cell, figures[cell.name], given, over_seeds) for cell in table.cells() if cell.name in figures]
     seconds = perf_counter() - started
-    _print(TABLES[given.table].TITLE, rows, seconds)
+    _print(table.TITLE, rows, seconds, over_seeds)
     if given.json:
         command = shlex.join(["metarl", "reproduce", *arguments])
         content = {"table": given.table, "rows": rows, "command": command, "seconds": round(seconds, 1)}
         with whole(given.json) as path:
             path.write_text(json.dumps(content, indent=2) + "\n")
+        _partial(given).unlink(missing_ok=True)
+    if given.picture:
+        table.picture(rows).savefig(given.picture, dpi=120)
     return 0
 
 
@@ -77,59 +100,117 @@ def _names(cells: Iterable[Cell]) -> str:
     return ", ".join(dict.fromkeys(cell.run_name for cell in cells))
 
 
-def _measure(
-    measure: Callable[[str, int, float], dict[str, Measured]], cells: list[Cell], given: Reproduce
-) -> dict[str, list[dict[str, Measured]]]:
+def _measure(cells: list[Cell], given: Reproduce) -> dict[str, list[dict[str, Measured]]]:
     """Measure every run with every seed, side by side, and return the figures by run and cell name."""
     names = list(dict.fromkeys(cell.run_name for cell in cells))
-    work = [(name, given.first_seed + seed) for seed in range(given.seeds) for name in names]
-    jobs = min(given.jobs or torch.get_num_threads(), len(work))
-    results: dict[tuple[str, int], dict[str, Measured]] = {}
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    results = _finished(given)
+    work = [
+        (name, left)
+        for part in _parts(given, seeds)
+        for name in names
+        if (left := [s for s in part if (name, s) not in results])
+    ]
+    jobs = min(given.jobs or torch.get_num_threads(), max(1, len(work)))
     columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, console=Console(stderr=True)) as bar,
         ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        task = bar.add_task(given.table, total=len(work))
-        futures = {pool.submit(measure, name, seed, given.scale): (name, seed) for name, seed in work}
+        task = bar.add_task(
+            given.table, total=len(names) * given.seeds, completed=len(names) * given.seeds - sum(len(p) for _, p in work)
+        )
+        futures = {pool.submit(_run, given.table, name, part, given.scale): (name, part) for name, part in work}
         try:
             for future in as_completed(futures):
-                results[futures[future]] = future.result()
-                name, seed = futures[future]
-                bar.update(task, advance=1, description=f"{given.table}: {name}, seed {seed} done")
+                name, part = futures[future]
+                results |= {(name, seed): found for seed, found in zip(part, future.result(), strict=True)}
+                bar.update(task, advance=len(part), description=f"{given.table}: {name} done")
+                _keep(given, results)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return {name: [results[name, given.first_seed + seed] for seed in range(given.seeds)] for name in names}
+    return {name: [results[name, seed] for seed in seeds] for name in names}
 
 
-def _row(cell: Cell, found: list[Measured], given: Reproduce) -> dict[str, Any]:
-    """Return a row of the report: means over seeds; the interval is over tasks, the spread over seeds."""
+def _parts(given: Reproduce, seeds: range) -> list[range]:
+    """Return the seeds in the parts that are measured together: one by one, unless the table trains seeds side by side."""
+    table = TABLES[given.table]
+    size = getattr(table, "SEEDS_AT_ONCE", len(seeds)) if hasattr(table, "measure_together") else 1
+    size = len(seeds) if torch.cuda.is_available() and size > 1 else size
+    return [seeds[start : start + size] for start in range(0, len(seeds), size)]
+
+
+def _run(table: str, name: str, seeds: list[int], scale: float) -> list[dict[str, Measured]]:
+    """Measure one run with some seeds, in a process of the pool."""
+    module = TABLES[table]
+    if hasattr(module, "measure_together"):
+        found: list[dict[str, Measured]] = module.measure_together(name, seeds, scale)
+        return found
+    return [module.measure(name, seed, scale) for seed in seeds]
+
+
+def _partial(given: Reproduce) -> Path:
+    return Path(f"{given.json}.partial")
+
+
+def _keep(given: Reproduce, results: dict[tuple[str, int], dict[str, Measured]]) -> None:
+    """Write what is finished, so that a command that was stopped goes on from there."""
+    if given.json:
+        rows = [[name, seed, {cell: asdict(one) for cell, one in found.items()}] for (name, seed), found in results.items()]
+        with whole(_partial(given)) as path:
+            path.write_text(json.dumps({"table": given.table, "scale": given.scale, "finished": rows}))
+
+
+def _finished(given: Reproduce) -> dict[tuple[str, int], dict[str, Measured]]:
+    """Return what an earlier command with the same table, scale and file had finished."""
+    if not given.json or not _partial(given).exists():
+        return {}
+    try:
+        kept = json.loads(_partial(given).read_text())
+        rows = kept["finished"] if (kept["table"], kept["scale"]) == (given.table, given.scale) else None
+    except (ValueError, KeyError, TypeError):
+        rows = None
+    if rows is None:
+        raise ConfigError(
+            f"json={given.json}: {_partial(given)} is of another table or scale; remove it, or write to another file"
+        )
+    return {(name, seed): {cell: Measured(**one) for cell, one in found.items()} for name, seed, found in rows}
+
+
+def _row(cell: Cell, found: list[Measured], given: Reproduce, over_seeds: bool) -> dict[str, Any]:
+    """Return a row of the report: means over seeds; the interval is over tasks or over seeds, the spread over seeds."""
     ours = fmean(one.mean for one in found)
+    spread = stdev([one.mean for one in found]) if len(found) > 1 else None
+    known = [one.ci95 for one in found if one.ci95 is not None]
+    if over_seeds:
+        interval = None if spread is None else 1.96 * spread / len(found) ** 0.5
+    else:
+        interval = fmean(known) if known else None
     return {
         "cell": cell.name if given.scale == 1 else f"{cell.name} (scale {given.scale:g})",
         "paper": cell.paper,
         "paper_ci": cell.paper_ci,
         "ours": round(ours, 4),
-        "ours_ci": round(fmean(one.ci95 for one in found), 4),
+        "ours_ci": None if interval is None else round(interval, 4),
         "ours_by_seed": [round(one.mean, 4) for one in found],
-        "spread": round(stdev([one.mean for one in found]), 4) if len(found) > 1 else None,
+        "spread": None if spread is None else round(spread, 4),
         "seeds": len(found),
-        "verdict": cell.verdict(ours, fmean(one.ci95 for one in found)),
+        "verdict": cell.verdict(ours, interval or 0.0),
     }
 
 
-def _print(title: str, rows: list[dict[str, Any]], seconds: float) -> None:
+def _print(title: str, rows: list[dict[str, Any]], seconds: float, over_seeds: bool) -> None:
     table = Table(title=title, title_justify="left")
     for heading in ("cell", "paper", "ours", "spread", "verdict"):
         table.add_column(heading, justify="left" if heading in ("cell", "verdict") else "right")
     for row in rows:
         paper = "-" if row["paper"] is None else f"{row['paper']:.2f}" + (f" ±{row['paper_ci']:.2f}" if row["paper_ci"] else "")
         spread = "-" if row["spread"] is None else f"{row['spread']:.2f}"
-        table.add_row(row["cell"], paper, f"{row['ours']:.2f} ±{row['ours_ci']:.2f}", spread, row["verdict"])
+        interval = "" if row["ours_ci"] is None else f" ±{row['ours_ci']:.2f}"
+        table.add_row(row["cell"], paper, f"{row['ours']:.2f}{interval}", spread, row["verdict"])
     console = Console()
     console.print(table)
     seeds = rows[0]["seeds"]
-    console.print(
-        f"± 95% interval over tasks, mean of {seeds} seed{'s' * (seeds > 1)}; spread: deviation over seeds; {seconds:.0f} s"
-    )
+    interval = "over seeds" if over_seeds else f"over tasks, mean of {seeds} seed{'s' * (seeds > 1)}"
+    console.print(f"± 95% interval {interval}; spread: deviation over seeds; {seeds} seeds; {seconds:.0f} s")

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import grad_and_value
+from torch.utils._pytree import tree_map
 
 from metarl import processes
-from metarl.adaptation import InnerLoop, Meta
+from metarl.adaptation import Adaptation, InnerLoop, Meta
 from metarl.errors import ConfigError, require_positive, unknown_name
 from metarl.outer.base import Outcome, OuterLoop, collect, require_finite
 from metarl.problems.base import Tasks
@@ -37,6 +38,8 @@ class GradientDescent(OuterLoop):
     """The name of a class in ``torch.optim``; any but LBFGS, SparseAdam and Muon."""
     optimizer_kwargs: dict[str, Any] = field(default_factory=dict)
     """Its other arguments."""
+    clip_task: float | None = None
+    """Clip every entry of each task's gradient by theta to plus or minus this, before the mean (TURTLE: 10)."""
     clip_value: float | None = None
     """Clip every entry of the meta-gradient to plus or minus this (MAML: 10 on miniImageNet)."""
     clip_norm: float | None = None
@@ -46,47 +49,51 @@ class GradientDescent(OuterLoop):
 
     def __post_init__(self) -> None:
         require_positive(learning_rate=self.learning_rate)
-        for name in ("clip_value", "clip_norm"):
+        for name in ("clip_task", "clip_value", "clip_norm"):
             if getattr(self, name) is not None:
                 require_positive(**{name: getattr(self, name)})
-        known = [n for n, c in vars(torch.optim).items() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)]
-        known = [name for name in known if name not in UNFIT]
-        if self.optimizer not in known:
-            raise unknown_name("optimizer", self.optimizer, known)
+        require_optimizer(self.optimizer)
 
     def start(self, meta: Meta) -> None:
         """Make the optimiser."""
-        cls = getattr(torch.optim, self.optimizer)
-        own = {"fused", "foreach"} & set(self.optimizer_kwargs)
-        fused = {"fused": True} if "fused" in signature(cls).parameters and not own else {}
-        try:
-            self._optimizer = cls(list(meta.values()), lr=self.learning_rate, **{**fused, **self.optimizer_kwargs})
-        except TypeError as error:
-            raise ConfigError(f"optimizer_kwargs={self.optimizer_kwargs!r} does not fit {self.optimizer}: {error}") from error
-        self._gradient = compiled(meta_gradient) if self.compile else meta_gradient
+        self._optimizer = make_optimizer(self.optimizer, list(meta.values()), self.learning_rate, self.optimizer_kwargs)
+        self._gradient = compiled(self.gradient) if self.compile else self.gradient
 
     def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
         """Adapt, differentiate the query loss through a replay of the adaptation, and let the optimiser step."""
-        if inner.problem.on_policy or report:
-            adaptation, query = collect(inner, meta, tasks, generator)
-            experiences = adaptation.experiences
-        else:  # the experience does not depend on theta, so the replay alone is the adaptation
-            adaptation, query = None, inner.problem.collect(meta["theta"], tasks, "query", generator)
-            experiences = [inner.problem.collect(meta["theta"], tasks, "support", generator)] * inner.steps
-        loss, norm, gradients = self._gradient(inner, meta, experiences, query)
-        if processes.count() > 1:
+        adaptation, experiences, query = gather(inner, meta, tasks, generator, report)
+        alone = processes.count() == 1
+        loss, norm, gradients = self._gradient(inner, meta, experiences, query, clip=alone)
+        if not alone:
             loss, gradients = processes.mean(loss), {name: processes.mean(value) for name, value in gradients.items()}
-            norm = torch.nn.utils.get_total_norm(list(gradients.values()))
+            norm, gradients = self.clip(gradients)
         require_finite("query loss or meta-gradient", loss, norm)
+        self.apply(meta, gradients)
+        return Outcome(adaptation, query, loss, {"gradient_norm": norm})
+
+    def gradient(
+        self, inner: InnerLoop, meta: Meta, experiences: list[Any], query: Any, clip: bool = True
+    ) -> tuple[Tensor, Tensor, Meta]:
+        """Return the loss, and the gradient's norm and the gradient as ``clip`` does; a pure function, which ``vmap`` takes."""
+        loss, gradients = meta_gradient(inner, meta, experiences, query, self.clip_task)
+        return loss, *(self.clip(gradients) if clip else (loss, gradients))
+
+    def clip(self, gradients: Meta) -> tuple[Tensor, Meta]:
+        """Return the norm of a gradient, and the gradient clipped as the options say."""
+        found = norm = total_norm(gradients)
+        if self.clip_value is not None:
+            gradients = {name: value.clamp(-self.clip_value, self.clip_value) for name, value in gradients.items()}
+            norm = total_norm(gradients)
+        if self.clip_norm is not None:
+            factor = (self.clip_norm / (norm + 1e-6)).clamp(max=1)
+            gradients = {name: factor * value for name, value in gradients.items()}
+        return found, gradients
+
+    def apply(self, meta: Meta, gradients: Meta) -> None:
+        """Let the optimiser move the meta-parameters, in place."""
         for name, value in meta.items():
             value.grad = gradients[name]
-        if self.clip_value is not None:
-            torch.nn.utils.clip_grad_value_(meta.values(), self.clip_value)
-            norm = torch.nn.utils.get_total_norm([value.grad for value in meta.values() if value.grad is not None])
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(meta.values(), self.clip_norm, norm)
         self._optimizer.step()
-        return Outcome(adaptation, query, loss, {"gradient_norm": norm})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimiser's state."""
@@ -98,14 +105,70 @@ class GradientDescent(OuterLoop):
         self._optimizer.load_state_dict(state)
 
 
-def meta_gradient(inner: InnerLoop, meta: Meta, experiences: list[Any], query: Any) -> tuple[Tensor, Tensor, Meta]:
-    """Return the mean query loss after a replay of the adaptation, its gradient's norm, and its gradient by every parameter."""
+def require_optimizer(name: str) -> None:
+    """Raise ConfigError unless ``torch.optim`` has an optimiser of this name that fits vectors."""
+    known = [n for n, c in vars(torch.optim).items() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)]
+    known = [n for n in known if n not in UNFIT]
+    if name not in known:
+        raise unknown_name("optimizer", name, known)
 
-    def outer_loss(meta: Meta) -> Tensor:
+
+def make_optimizer(name: str, values: list[Tensor], rate: float, kwargs: dict[str, Any]) -> torch.optim.Optimizer:
+    """Return an optimiser of ``torch.optim`` by name, fused where it can be."""
+    cls = getattr(torch.optim, name)
+    own = {"fused", "foreach"} & set(kwargs)
+    fused = {"fused": True} if "fused" in signature(cls).parameters and not own else {}
+    try:
+        optimizer: torch.optim.Optimizer = cls(values, lr=rate, **{**fused, **kwargs})
+    except TypeError as error:
+        raise ConfigError(f"optimizer_kwargs={kwargs!r} does not fit {name}: {error}") from error
+    return optimizer
+
+
+def gather(
+    inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool
+) -> tuple[Adaptation | None, list[Any], Any]:
+    """Return the adaptation if it was needed, and the support and query experience to differentiate a replay on."""
+    if inner.problem.on_policy or report:
+        adaptation, query = collect(inner, meta, tasks, generator)
+        return adaptation, adaptation.experiences, query
+    # the experience does not depend on theta, so the replay alone is the adaptation
+    query = inner.problem.collect(meta["theta"], tasks, "query", generator)
+    return None, [inner.problem.collect(meta["theta"], tasks, "support", generator)] * inner.steps, query
+
+
+def meta_gradient(
+    inner: InnerLoop, meta: Meta, experiences: list[Any], query: Any, clip_task: float | None = None
+) -> tuple[Tensor, Meta]:
+    """Return the mean query loss after a replay of the adaptation, and its gradient by every meta-parameter.
+
+    Args:
+        inner: the inner loop.
+        meta: the meta-parameters.
+        experiences: the support experience of each inner step.
+        query: the query experience.
+        clip_task: clip every entry of each task's own gradient by theta to plus or minus this, before the mean.
+    """
+
+    def outer_loss(meta: Meta, experiences: list[Any], query: Any) -> Tensor:
         return torch.vmap(inner.problem.loss)(inner.replay(meta, experiences), query).mean()
 
-    gradients, loss = grad_and_value(outer_loss)(meta)
-    return loss.detach(), torch.nn.utils.get_total_norm(list(gradients.values())), gradients
+    meta = {name: value.detach() for name, value in meta.items()}  # or autograd would record the differentiation too
+    if clip_task is None:
+        gradients, loss = grad_and_value(outer_loss)(meta, experiences, query)
+        return loss.detach(), gradients
+
+    def task_loss(meta: Meta, *task: Any) -> Tensor:
+        return outer_loss(meta, *tree_map(lambda tensor: tensor.unsqueeze(0), task))
+
+    gradients, losses = torch.vmap(grad_and_value(task_loss), in_dims=(None, 0, 0))(meta, experiences, query)
+    gradients["theta"] = gradients["theta"].clamp(-clip_task, clip_task)
+    return losses.detach().mean(), {name: value.mean(0) for name, value in gradients.items()}
+
+
+def total_norm(gradients: Meta) -> Tensor:
+    """Return the norm of all entries together, shape ()."""
+    return torch.stack([value.square().sum() for value in gradients.values()]).sum().sqrt()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,11 +176,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     fast = torch.compile(function, dynamic=False)
     works: list[Callable[..., Any]] = []
 
-    def first_try(*args: Any) -> Any:
+    def first_try(*args: Any, **kwargs: Any) -> Any:
         if works:
-            return works[0](*args)
+            return works[0](*args, **kwargs)
         try:
-            result = fast(*args)
+            result = fast(*args, **kwargs)
             works.append(fast)
         except Exception as error:  # whatever the compiler throws; a fault of the function's own shows again in eager
             warnings.warn(
@@ -125,7 +188,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
                 "(on Linux it needs a C++ compiler such as g++)",
                 stacklevel=2,
             )
-            result = function(*args)
+            result = function(*args, **kwargs)
             works.append(function)
         return result
 

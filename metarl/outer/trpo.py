@@ -58,22 +58,48 @@ class TRPO(OuterLoop):
         if not isinstance(problem, PolicyProblem):
             raise ConfigError("outer='trpo' needs a policy problem; predictors have no KL limit, use 'gradient_descent'")
         adaptation, query = collect(inner, meta, tasks, generator)
-        names, values = list(meta), list(meta.values())
+        return self.improve(inner, meta, meta, adaptation, query, generator)
+
+    def improve(
+        self,
+        inner: InnerLoop,
+        meta: Meta,
+        moving: Meta,
+        adaptation: Adaptation,
+        query: Trajectories,
+        generator: torch.Generator,
+        length: float = 1.0,
+    ) -> Outcome:
+        """Take one trust-region step with experience that was collected.
+
+        Args:
+            inner: the inner loop, on a policy problem.
+            meta: the meta-parameters.
+            moving: those of them that the step may change.
+            adaptation: what the adaptation under ``meta`` did.
+            query: trajectories of the adapted policies.
+            generator: draws the time-steps of the Fisher products.
+            length: the length of the step that the line search tries first, in units of the one that spends the KL limit.
+        """
+        problem = inner.problem
+        assert isinstance(problem, PolicyProblem)
+        values = list(moving.values())
         adapted = inner.replay(meta, adaptation.experiences)
         loss = torch.vmap(problem.surrogate)(adapted, query).mean()
         gradient = processes.mean(_flatten(_grad(loss, values)))
         mean_loss = processes.mean(loss.detach())
         require_finite("TRPO gradient", mean_loss, gradient)
-        product = self._fisher_product(inner, meta, adaptation, query, generator)
+        product = self._fisher_product(inner, meta, values, adaptation, query, generator)
         direction, product_of_direction = conjugate_gradient(product, gradient, self.cg_iterations)
         curvature = direction.dot(product_of_direction)
-        step = direction * (2 * self.max_kl / curvature.clamp(min=torch.finfo(curvature.dtype).tiny)).sqrt()
+        step = length * direction * (2 * self.max_kl / curvature.clamp(min=torch.finfo(curvature.dtype).tiny)).sqrt()
         require_finite("TRPO step", step)
         old = _flatten(values)
 
         def evaluate(candidate: Tensor) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
-                parameters = inner.replay(dict(zip(names, _split(candidate, values), strict=True)), adaptation.experiences)
+                changed = dict(zip(moving, _split(candidate, values), strict=True))
+                parameters = inner.replay({**meta, **changed}, adaptation.experiences)
                 loss = torch.vmap(problem.surrogate)(parameters, query).mean()
                 return processes.mean(loss), _mean_kl(problem, parameters, query)
 
@@ -106,10 +132,16 @@ class TRPO(OuterLoop):
         return old, self.line_search_steps, old_loss, torch.zeros_like(old_loss)
 
     def _fisher_product(
-        self, inner: InnerLoop, meta: Meta, adaptation: Adaptation, query: Trajectories, generator: torch.Generator
+        self,
+        inner: InnerLoop,
+        meta: Meta,
+        values: list[Tensor],
+        adaptation: Adaptation,
+        query: Trajectories,
+        generator: torch.Generator,
     ) -> Product:
         """Return v -> (J^T F J + damping) v on a fraction of the time-steps, as two passes through kept graphs."""
-        problem, values = inner.problem, list(meta.values())
+        problem = inner.problem
         assert isinstance(problem, PolicyProblem)
         experiences: list[Any] = adaptation.experiences
         if self.fisher_fraction < 1:

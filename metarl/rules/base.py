@@ -23,6 +23,9 @@ class UpdateRule(nn.Module, ABC):
         layout: the names and shapes behind theta's P coordinates.
     """
 
+    width: int = 1
+    """How many numbers a step works with for each coordinate; evaluations take fewer tasks at once where it is large."""
+
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
@@ -46,6 +49,10 @@ class UpdateRule(nn.Module, ABC):
     def rates(self, step: int = 0) -> Tensor | None:
         """Return the rule's rate for every coordinate at a step, shape (P,), for logs and pictures; None if it has none."""
         return None
+
+    def gates(self, state: State) -> dict[str, Tensor]:
+        """Return what a state says of the step before it, by name, each of shape (P,), for logs and pictures; or nothing."""
+        return {}
 
     def rates_of(self, meta: Mapping[str, Tensor], step: int = 0) -> Tensor | None:
         """Return ``rates`` under the rule's meta-learned parameters, which ``meta`` holds as ``"rule.<name>"``."""

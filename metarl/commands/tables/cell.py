@@ -7,10 +7,10 @@ from metarl.agents import Evaluation
 
 @dataclass(frozen=True)
 class Measured:
-    """One seed's figure: the mean over tasks, and half its 95% interval."""
+    """One seed's figure: the mean over tasks, and half its 95% interval where it is known."""
 
     mean: float
-    ci95: float
+    ci95: float | None = None
 
     @classmethod
     def of(cls, evaluation: Evaluation, step: int) -> "Measured":
@@ -29,6 +29,7 @@ class Cell:
         paper_ci: half the published 95% interval.
         higher_is_better: whether it is a return rather than a loss.
         not_below: for a difference, what it must not fall below, whatever the paper's is.
+        difference: two other cells, by name: this one is the first minus the second, seed by seed.
     """
 
     run_name: str
@@ -37,6 +38,7 @@ class Cell:
     paper_ci: float | None = None
     higher_is_better: bool = False
     not_below: float | None = None
+    difference: tuple[str, str] | None = None
 
     def verdict(self, ours: float, ours_ci: float = 0.0) -> str:
         """Return how our figure stands to the paper's, or to the bar that it must not fall below."""

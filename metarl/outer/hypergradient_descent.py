@@ -1,0 +1,140 @@
+r"""Hypergradient descent: Alpha MAML's outer loop, which also moves the two learning rates.
+
+Behl, Baydin and Torr 2019, "Alpha MAML: Adaptive Model-Agnostic Meta-Learning", eqs. 4 to 9 and Algorithm 2; after Baydin et
+al. 2018, "Online Learning Rate Adaptation with Hypergradient Descent".
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from metarl import processes
+from metarl.adaptation import InnerLoop, Meta
+from metarl.errors import ConfigError, require_positive
+from metarl.outer.base import Outcome, OuterLoop, collect, require_finite
+from metarl.outer.gradient_descent import gather, make_optimizer, meta_gradient, require_optimizer, total_norm
+from metarl.outer.trpo import TRPO
+from metarl.problems.base import Tasks
+from metarl.problems.policy import PolicyProblem
+
+
+@dataclass
+class HypergradientDescent(OuterLoop):
+    r"""Takes $\Theta \leftarrow \Theta - \beta\,d$, and moves the rule's rates $\alpha$ and the outer rate $\beta$ too.
+
+    With $G_i$ the sum over tasks of the query losses' gradients by theta (and shared parameters) at iteration i, and $d_i$ the
+    direction made of it (for SGD itself):
+
+    - before the step, $\beta_i = \beta_{i-1} + \hat\beta \langle G_i, d_{i-1} \rangle$: minus the derivative by $\beta$ of this
+      iteration's loss at the point that the last step led to;
+    - after it, $\alpha_{i+1} = \alpha_i - \hat\alpha\, \partial \sum_t L_t(\theta'_t) / \partial \alpha$. For one inner step
+      this is the paper's $\alpha_i + \hat\alpha \sum_t \langle \nabla L_t(\theta'_t), \nabla L_t(\theta) \rangle$; for more it
+      is the derivative through all of them. Whatever rates the rule has (one, or one for each layer or step) are moved.
+
+    With both hyper-rates zero it is MAML with the same optimiser.
+
+    Raises:
+        ConfigError: a rate out of range, an unknown optimiser, or an optimiser beside TRPO.
+    """
+
+    learning_rate: float = 0.01
+    """Beta at the start; under TRPO in units of the step that spends the KL limit, so 1 is TRPO's own."""
+    alpha_hyper: float = 1e-4
+    """The rate at which alpha moves; 0 to keep it."""
+    beta_hyper: float = 1e-5
+    """The rate at which beta moves; 0 to keep it."""
+    reduction: Literal["sum", "mean"] = "sum"
+    """Gradients are sums over the meta-batch, as in Algorithm 2, or means."""
+    clamp: bool = False
+    """Keep alpha and beta from falling below zero; the paper does not."""
+    optimizer: str = "SGD"
+    """What makes a direction of the gradient: the name of a class of ``torch.optim``; with Adam, beta is its rate."""
+    optimizer_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Its other arguments."""
+    trpo: TRPO | None = None
+    """Take TRPO's natural-gradient direction and its line search instead of an optimiser's (policies only)."""
+
+    def __post_init__(self) -> None:
+        require_positive(learning_rate=self.learning_rate)
+        for name in ("alpha_hyper", "beta_hyper"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name}={getattr(self, name)!r} must not be negative")
+        if self.reduction not in ("sum", "mean"):
+            raise ConfigError(f"reduction={self.reduction!r} must be 'sum' or 'mean'")
+        require_optimizer(self.optimizer)
+        if self.trpo is not None and self.optimizer != "SGD":
+            raise ConfigError(f"optimizer={self.optimizer!r} has no part under TRPO, which makes its own direction")
+
+    def start(self, meta: Meta) -> None:
+        """Make the optimiser, which turns gradients into directions at rate one, and begin at the first beta.
+
+        Raises:
+            ConfigError: the rule has no rates to learn.
+        """
+        if not any(name.startswith("rule.") for name in meta):
+            raise ConfigError("the rule has no learned rates for alpha: use MetaSGD, or GradientDescent with learned='global'")
+        self.beta = torch.tensor(self.learning_rate, dtype=torch.float64)
+        # after a step each holds minus the direction
+        self._last = {name: torch.zeros_like(value) for name, value in _moving(meta).items()}
+        self._optimizer = make_optimizer(self.optimizer, list(self._last.values()), 1.0, self.optimizer_kwargs)
+
+    def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
+        """Adapt, differentiate, and move beta, theta and alpha, in this order."""
+        if self.trpo is not None:
+            if not isinstance(inner.problem, PolicyProblem):
+                raise ConfigError("trpo needs a policy problem; predictors have no KL limit")
+            adaptation, query = collect(inner, meta, tasks, generator)
+            experiences = adaptation.experiences
+        else:
+            found, experiences, query = gather(inner, meta, tasks, generator, report)
+        loss, gradients = meta_gradient(inner, meta, experiences, query)
+        loss = processes.mean(loss)
+        factor = inner.problem.count(tasks) * processes.count() if self.reduction == "sum" else 1
+        gradients = {name: factor * processes.mean(value) for name, value in gradients.items()}
+        norm = total_norm(gradients)
+        require_finite("query loss or meta-gradient", loss, norm)
+        agreement = -torch.stack([(gradients[name] * last).sum() for name, last in self._last.items()]).sum()
+        beta = self._clamped(self.beta + self.beta_hyper * agreement.to(self.beta))
+        if self.trpo is not None:
+            before = {name: value.detach().clone() for name, value in _moving(meta).items()}
+            outcome = self.trpo.improve(inner, meta, _moving(meta), adaptation, query, generator, float(beta))
+            for name, last in self._last.items():
+                last.copy_((meta[name].detach() - before[name]) / beta if beta else torch.zeros_like(last))
+        else:
+            outcome = Outcome(found, query, loss, {"gradient_norm": norm})
+            for name, last in self._last.items():
+                last.zero_()
+                last.grad = gradients[name]
+            self._optimizer.step()
+            with torch.no_grad():
+                for name, last in self._last.items():
+                    meta[name] += beta.to(last) * last
+        self.beta = beta
+        rates = [name for name in meta if name not in self._last]
+        with torch.no_grad():
+            for name in rates:
+                meta[name].copy_(self._clamped(meta[name] - self.alpha_hyper * gradients[name]))
+        alpha = torch.cat([meta[name].detach().flatten() for name in rates])
+        outcome.metrics |= {"alpha": alpha.mean(), "beta": self.beta.clone()}
+        return outcome
+
+    def _clamped(self, rate: Tensor) -> Tensor:
+        return rate.clamp(min=0) if self.clamp else rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return beta, the last direction, and the optimiser's state."""
+        return {"beta": self.beta, "last": self._last, "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up beta, the last direction, and the optimiser's state."""
+        self.beta = state["beta"].clone()
+        for name, last in self._last.items():
+            last.copy_(state["last"][name])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+def _moving(meta: Meta) -> Meta:
+    """Return what the direction moves: theta and the shared parameters."""
+    return {name: value for name, value in meta.items() if not name.startswith("rule.")}
