@@ -251,11 +251,8 @@ class Agent:
             if validate_every and self.iteration % validate_every == 0:
                 self.validate(validation_tasks)
             if figure_every and self.iteration % figure_every == 0:
-                figure = self.picture()
-                if figure is not None:
-                    self.logger.record(
-                        "figures/adaptation", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv")
-                    )
+                for name, figure in self.pictures().items():
+                    self.logger.record(f"figures/{name}", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv"))
             if report:
                 self.logger.dump(self.iteration)
                 started, timesteps, since = perf_counter(), self.num_timesteps, 0
@@ -420,9 +417,9 @@ class Agent:
             for name, value in self.meta.items():
                 value.copy_(meta[name])
 
-    def picture(self) -> Any:
-        """Return a matplotlib figure of adaptation on a few unseen tasks; None where there is nothing to draw."""
-        return pictures.adaptation(self)
+    def pictures(self) -> dict[str, Any]:
+        """Return matplotlib figures by name: adaptation on unseen tasks, and a learned rule's updates, gates and rates."""
+        return pictures.draw(self)
 
     # -- keeping
 

@@ -1,4 +1,4 @@
-"""Pictures of adaptation: trajectories before and after, and curves before and after."""
+"""Pictures of adaptation (paths, curves) and of what a rule learned: its updates, its gates, its rates."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 
 PICTURE_SEED = 2**21
 COLUMNS = 4
+DOTS = 500
+"""Coordinates of a layer that are drawn for each task."""
 
 
-def adaptation(agent: Agent) -> Figure | None:
+def draw(agent: Agent) -> dict[str, Figure]:
+    """Return the pictures there are of an agent, by name: its adaptation, and its rule's updates, gates and rates."""
+    found = {"adaptation": _adaptation(agent), "updates": _updates(agent), "gates": _gates(agent), "rates": _rates(agent)}
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _adaptation(agent: Agent) -> Figure | None:
     """Draw adaptation on four unseen tasks: paths of a point in the plane, or curves of one variable; None for others."""
     generator = torch.Generator(agent.device).manual_seed(PICTURE_SEED)
     problem = agent.world.problem
@@ -27,6 +35,88 @@ def adaptation(agent: Agent) -> Figure | None:
         return _paths(agent, problem, generator) if shape == (2,) else None
     curve = getattr(agent.env.unwrapped, "input_shape", None) == (1,)
     return _curves(agent, generator) if curve else None
+
+
+def _adapt(agent: Agent) -> Any:
+    """Adapt to a few unseen tasks, the same ones at every call."""
+    generator = torch.Generator(agent.device).manual_seed(PICTURE_SEED)
+    tasks = agent.world.sample(COLUMNS, "test", generator)
+    with torch.no_grad(), processes.alone():
+        return agent.inner.adapt(agent.meta, tasks, generator)
+
+
+def _updates(agent: Agent) -> Figure | None:
+    """Draw each inner step's change of theta against the gradient, on unseen tasks; one panel a step, one colour a layer."""
+    if not agent.inner.rule.learned:
+        return None
+    found, layout = _adapt(agent), agent.world.problem.learner.layout
+    steps = _shown(len(found.experiences))
+    figure = Figure(figsize=(max(4.5, 3.2 * len(steps)), 3.8), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(steps)))
+    for ax, step in zip(axes, steps, strict=True):
+        with torch.no_grad():
+            gradient = torch.vmap(torch.func.grad(agent.world.problem.loss))(found.parameters[step], found.experiences[step])
+            change = found.parameters[step + 1] - found.parameters[step]
+        for layer, name in enumerate(layout.layers):
+            own = (layout.layer_index() == layer).nonzero().squeeze(1)
+            own = own[:: max(1, len(own) // DOTS)].to(agent.device)
+            x, y = (values[:, own].flatten().cpu().numpy() for values in (gradient, change))
+            ax.plot(x, y, ".", markersize=2, alpha=0.5, label=name or "theta")
+        ax.axhline(0, color="black", linewidth=0.5)
+        ax.axvline(0, color="black", linewidth=0.5)
+        for limits, values in ((ax.set_xlim, gradient), (ax.set_ylim, change)):
+            reach = float(values[:, : layout.size].abs().flatten()[:: max(1, values.numel() // 2**20)].quantile(0.995))
+            limits(-1.2 * reach - 1e-12, 1.2 * reach + 1e-12)
+        ax.set(title=f"step {step + 1}", xlabel="gradient")
+        ax.ticklabel_format(style="sci", scilimits=(-2, 3))
+    axes[0].set_ylabel("change of theta")
+    axes[0].legend(fontsize="x-small", markerscale=4, title="layer", title_fontsize="x-small")
+    figure.suptitle("What the rule makes of a gradient, on unseen tasks")
+    return figure
+
+
+def _gates(agent: Agent) -> Figure | None:
+    """Draw the rule's gates over the inner steps, layer by layer, on unseen tasks: medians and the middle four fifths."""
+    found, layout = _adapt(agent), agent.world.problem.learner.layout
+    gates = [agent.inner.rule.gates(state) for state in found.states]
+    if not gates or not gates[0]:
+        return None
+    figure = Figure(figsize=(4.5 * len(gates[0]), 3.8), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(gates[0])))
+    steps = np.arange(1, len(gates) + 1)
+    for ax, name in zip(axes, gates[0], strict=True):
+        for layer, label in enumerate(layout.layers):
+            own = (layout.layer_index() == layer).to(agent.device)
+            values = [gate[name][..., own].flatten().cpu().numpy() for gate in gates]
+            low, middle, high = (np.array([np.quantile(value, q) for value in values]) for q in (0.1, 0.5, 0.9))
+            ax.errorbar(
+                steps + 0.06 * layer, middle, [middle - low, high - middle], fmt="o-", capsize=2, label=label or "theta"
+            )
+        ax.set(xlabel="inner step", title=name, xticks=steps)
+        ax.ticklabel_format(axis="y", useOffset=False)
+    axes[0].legend(fontsize="x-small", title="layer", title_fontsize="x-small")
+    figure.suptitle("Gates over the inner steps, on unseen tasks (bars: the middle four fifths)")
+    return figure
+
+
+def _rates(agent: Agent) -> Figure | None:
+    """Draw how the rule's rates are spread in each parameter of the network."""
+    rates = agent.inner.rule.rates_of(agent.meta)
+    if rates is None or float(rates.std()) == 0:
+        return None
+    parts = agent.world.problem.learner.layout.unflatten(rates.cpu())
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    ax = figure.subplots()
+    ax.violinplot([part.flatten().numpy() for part in parts.values()], showextrema=True)
+    ax.set_xticks(range(1, len(parts) + 1), list(parts), rotation=30, ha="right", fontsize="small")
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(ylabel="rate", title="Learned rates by parameter")
+    return figure
+
+
+def _shown(steps: int) -> list[int]:
+    """Return which of the inner steps are drawn: all, or the first, the last and two between."""
+    return sorted({round(i * (steps - 1) / (COLUMNS - 1)) for i in range(COLUMNS)}) if steps else []
 
 
 def _paths(agent: Agent, problem: PolicyProblem, generator: torch.Generator) -> Figure:

@@ -11,7 +11,7 @@ COMMANDS = {
     "train": "meta-train an agent and leave a run folder",
     "evaluate": "measure a trained agent on unseen tasks",
     "reproduce": "run a published table and print the paper's figures beside ours",
-    "plot": "draw a run's curves, adaptation and learned rates",
+    "plot": "draw a run's curves, adaptation and learned rule",
     "list": "name the environments, agents, presets and tables",
 }
 USAGE = "\n".join(

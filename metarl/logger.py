@@ -21,7 +21,7 @@ def measure_steps(problem: Problem[Any], adaptation: Adaptation, query: Any) -> 
 
 
 def figures(inner: InnerLoop, meta: Meta, outcome: Outcome) -> dict[str, float]:
-    """Return the figures of one outer step: of each inner step, of the adaptation, of the outer step, and of the rates."""
+    """Return the figures of one outer step: of each inner step, of the adaptation, of the outer step, of gates and rates."""
     assert outcome.adaptation is not None, "the outer step was taken without a report"
     problem, found = inner.problem, {}
     measures = measure_steps(problem, outcome.adaptation, outcome.query)
@@ -34,6 +34,9 @@ def figures(inner: InnerLoop, meta: Meta, outcome: Outcome) -> dict[str, float]:
         found[f"train/support_loss_before_step_{step + 1}"] = float(processes.mean(loss.mean()))
     found["train/query_loss"] = float(outcome.loss)
     found |= {f"train/{name}": float(value) for name, value in outcome.metrics.items()}
+    for step, state in enumerate(outcome.adaptation.states):
+        for name, values in inner.rule.gates(state).items():
+            found[f"train/{name.replace(' ', '_')}_of_step_{step + 1}"] = float(processes.mean(values.mean()))
     rates = inner.rule.rates_of(meta)
     if rates is not None:
         found |= {"train/rate_mean": float(rates.mean()), "train/rate_std": float(rates.std(correction=0))}

@@ -16,13 +16,21 @@ from metarl.errors import ConfigError, NonFiniteError, TaskError
 from metarl.rules import GradientDescent
 from tests.worlds import WORLDS, flat, make
 
-AGENTS = {"MAML": metarl.MAML, "MetaSGD": metarl.MetaSGD}
+AGENTS = {
+    "MAML": (metarl.MAML, {}),
+    "MetaSGD": (metarl.MetaSGD, {}),
+    "MetaLSTM": (metarl.MetaLSTM, {"hidden": 3}),
+    "MetaLSTM2": (metarl.MetaLSTM2, {"hidden": 3, "rate": 0.1, "inner_steps": 1}),
+    "TURTLE": (metarl.TURTLE, {"hidden": (4, 4)}),
+    "AlphaMAML": (metarl.AlphaMAML, {}),
+}
 OUTER = {"navigation": ["trpo", "policy_gradient"], "bandit": ["trpo", "policy_gradient"], "sine": ["gradient_descent"]}
 
 
 def user_agent(kind, world, **changes):
-    options = {**WORLDS[world], **changes}
-    return AGENTS[kind](options.pop("policy"), options.pop("env"), device="cpu", **options)
+    cls, own = AGENTS[kind]
+    options = {**WORLDS[world], **own, **changes}
+    return cls(options.pop("policy"), options.pop("env"), device="cpu", **options)
 
 
 @pytest.mark.parametrize(("world", "outer"), [(world, outer) for world, loops in OUTER.items() for outer in loops])
@@ -43,7 +51,7 @@ class TestContract:
     def test_save_and_load_give_back_everything(self, kind, world, outer, tmp_path):
         agent = user_agent(kind, world, outer=outer).learn(2, validate_every=1, validation_tasks=4)
         path = agent.save(tmp_path / "agent")
-        again = AGENTS[kind].load(path)
+        again = AGENTS[kind][0].load(path)
         assert torch.equal(flat(agent.meta), flat(again.meta))
         assert (again.iteration, again.num_timesteps) == (2, agent.num_timesteps)
         assert again.best["score"] == agent.best["score"]
@@ -62,9 +70,16 @@ class TestContract:
             wanted.add("time/env_steps_per_second")
         if outer == "trpo":
             wanted |= {"train/kl", "train/line_search_steps"}
+        if kind == "AlphaMAML":
+            wanted |= {"train/alpha", "train/beta"}
+        if kind.startswith("MetaLSTM"):
+            wanted |= {"train/forget_gate_of_step_2", "train/input_gate_of_step_2"}
         assert wanted <= set(events.Tags()["scalars"])
         assert [event.step for event in events.Scalars("train/adaptation_gain")] == [1, 2]
-        assert ("figures/adaptation" in events.Tags()["images"]) == (world != "bandit")
+        pictures = set(events.Tags()["images"])
+        assert ("figures/adaptation" in pictures) == (world != "bandit")
+        assert ("figures/updates" in pictures) == (kind != "MAML")
+        assert ("figures/gates" in pictures) == kind.startswith("MetaLSTM")
 
 
 @pytest.mark.parametrize("world", ["navigation", "bandit"])

@@ -8,7 +8,7 @@ import torch
 import metarl
 from metarl.adaptation import InnerLoop, Meta
 from metarl.agents import Agent
-from metarl.rules import GradientDescent, MetaSGD, UpdateRule
+from metarl.rules import TURTLE, GradientDescent, MetaLSTM, MetaSGD, UpdateRule
 
 RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
     "gradient descent": (GradientDescent, {"rate": 0.1}),
@@ -17,6 +17,26 @@ RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
     "rates by layer": (GradientDescent, {"rate": 0.1, "learned": "layer"}),
     "rates by layer and step": (GradientDescent, {"rate": 0.1, "learned": "layer-step", "steps": 3}),
     "Meta-SGD": (MetaSGD, {"rate": 0.1}),
+    "LSTM": (MetaLSTM, {"hidden": 3}),
+    "LSTM2": (MetaLSTM, {"hidden": 3, "preprocess": False}),
+    "LSTM as gradient descent": (MetaLSTM, {"hidden": 3, "rate": 0.1}),
+    "TURTLE": (TURTLE, {"hidden": (4, 4), "activation": "tanh"}),
+    "TURTLE as gradient descent": (TURTLE, {"hidden": (4, 4), "rate": 0.1}),
+    "TURTLE, gradient history": (
+        TURTLE,
+        {"hidden": (4,), "inputs": ("gradient", "gradient-history", "time"), "activation": "tanh", "beta": 0.4, "steps": 3},
+    ),
+    "TURTLE, update history": (
+        TURTLE,
+        {
+            "hidden": (4,),
+            "inputs": ("processed-gradient", "processed-loss", "loss", "update-history"),
+            "activation": "tanh",
+            "alpha": "ones",
+            "steps": 3,
+        },
+    ),
+    "TURTLE, fixed rates": (TURTLE, {"hidden": (), "alpha": "fixed"}),
 }
 
 WORLDS: dict[str, dict[str, Any]] = {

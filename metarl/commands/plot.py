@@ -1,4 +1,4 @@
-"""metarl plot: draw a run's curves, adaptation and rates, as pictures."""
+"""metarl plot: draw a run's curves, adaptation and what its rule learned, as pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +8,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from metarl.agents import Agent
 from metarl.commands.evaluate import load
 from metarl.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw the learning curve, adaptation on unseen tasks, and the learned rates by layer."""
+    """Draw the learning curve, adaptation on unseen tasks, and what the rule learned: its updates, gates and rates by layer."""
 
     run_dir: tyro.conf.Positional[str]
     """A run folder that `metarl train` left."""
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> int:
     out = Path(given.out or folder)
     out.mkdir(parents=True, exist_ok=True)
     agent = load(given.run_dir, given.last)
-    pictures = {"curve": _curve(folder, agent.world.problem.figure), "adaptation": agent.picture(), "rates": _rates(agent)}
+    pictures = {"curve": _curve(folder, agent.world.problem.figure), **agent.pictures()}
     for name, figure in pictures.items():
         if figure is not None:
             path = out / f"{name}.png"
@@ -64,19 +63,4 @@ def _curve(folder: Path, name: str) -> Figure | None:
     ax.set(xlabel="outer iterations", ylabel=name)
     ax.grid(alpha=0.3)
     ax.legend()
-    return figure
-
-
-def _rates(agent: Agent) -> Figure | None:
-    """Draw how the rule's rates are spread in each parameter of the network."""
-    rates = agent.inner.rule.rates_of(agent.meta)
-    if rates is None or float(rates.std()) == 0:
-        return None
-    parts = agent.world.problem.learner.layout.unflatten(rates.cpu())
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    ax = figure.subplots()
-    ax.violinplot([part.flatten().numpy() for part in parts.values()], showextrema=True)
-    ax.set_xticks(range(1, len(parts) + 1), list(parts), rotation=30, ha="right", fontsize="small")
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(ylabel="rate", title="Learned rates by parameter")
     return figure

@@ -26,7 +26,7 @@ EVALUATION = "evaluation.json"
 
 @dataclass(frozen=True)
 class Train:
-    """Meta-train an agent; the run folder gets config.json, checkpoint.pt, TensorBoard logs, evaluation.json and a picture."""
+    """Meta-train an agent; the run folder gets config.json, checkpoint.pt, TensorBoard logs, evaluation.json and pictures."""
 
     run: Annotated[Run, tyro.conf.arg(name="")] = field(default_factory=Run)
     """What to train."""
@@ -119,16 +119,15 @@ def _train(train: Train) -> None:
 
 
 def finish(agent: Agent, folder: Path, tasks: int, steps: int | None, console: Console) -> None:
-    """Evaluate, and write the evaluation, the picture and what to look at."""
+    """Evaluate, and write the evaluation, the pictures and what to look at."""
     if tasks:
         evaluation: Evaluation = agent.evaluate(tasks, steps)
         console.print(str(evaluation), highlight=False)
         with whole(folder / EVALUATION) as path:
             path.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
-    figure = agent.picture()
-    if figure is not None:
-        figure.savefig(folder / "adaptation.png", dpi=120)
-        console.print(f"picture:     {folder / 'adaptation.png'}")
+    for name, figure in agent.pictures().items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
+        console.print(f"picture:     {folder / f'{name}.png'}")
     console.print(f"checkpoint:  {folder / CHECKPOINT}")
     console.print(f"TensorBoard: tensorboard --logdir {folder}")
 

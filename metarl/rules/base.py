@@ -46,6 +46,11 @@ class UpdateRule(nn.Module, ABC):
             step: the number of the step, from 0.
         """
 
+    @property
+    def learned(self) -> bool:
+        """Whether the rule has parameters of its own, which are meta-learned."""
+        return next(self.parameters(), None) is not None
+
     def rates(self, step: int = 0) -> Tensor | None:
         """Return the rule's rate for every coordinate at a step, shape (P,), for logs and pictures; None if it has none."""
         return None

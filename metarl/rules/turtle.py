@@ -38,7 +38,7 @@ class TURTLE(UpdateRule):
         alpha: ``"uniform"``, the rates are learned and start in U[0, 1] as in the authors' code; ``"ones"``, they are
             learned and start at one; ``"fixed"``, they stay one as in the paper's Figure 1.
         rate: start as gradient descent with this rate, exactly, rather than from random weights: two units of each hidden
-            layer carry the gradient and its negative, and all rates start at one.
+            layer carry the gradient and its negative, and all learned rates start at this one.
         steps: the inner steps in training; with one, a history or the time says nothing and is refused.
 
     Raises:
@@ -77,15 +77,19 @@ class TURTLE(UpdateRule):
         self.network = mlp(sum(WIDTH.get(name, 1) for name in self.inputs), 1, hidden, activation, init="torch")
         if rate is not None:
             require_positive(rate=rate)
-            self._start_as_gradient_descent(rate, hidden, activation)
-        ones = alpha != "uniform" or rate is not None
-        start = torch.ones(layout.size) if ones else torch.rand(layout.size)
+            # with learned rates alpha starts at the rate and the network at minus the gradient, so that TRPO's damping, which
+            # knows no units, treats alpha as it treats Meta-SGD's; started at one it learned more slowly on 2D navigation
+            start = torch.full((layout.size,), 1.0 if alpha == "fixed" else rate)
+            self._start_as_gradient_descent(rate if alpha == "fixed" else 1.0, hidden, activation)
+        else:
+            start = torch.rand(layout.size) if alpha == "uniform" else torch.ones(layout.size)
         if alpha == "fixed":
             self.register_buffer("alpha", start)
         else:
             self.alpha = nn.Parameter(start)
 
     def _start_as_gradient_descent(self, rate: float, hidden: Sequence[int], activation: str) -> None:
+        """Make the network minus ``rate`` times the gradient: in each hidden layer two units carry it and its negative."""
         if "gradient" not in self.inputs:
             raise ConfigError(f"rate={rate} needs 'gradient' among inputs={self.inputs}: add it, or use rate=None")
         if hidden and (activation != "relu" or min(hidden) < 2):

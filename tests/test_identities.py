@@ -1,0 +1,169 @@
+"""Identities between algorithms, exact in float64, over several steps and in both worlds."""
+
+import math
+
+import pytest
+import torch
+
+import metarl
+from metarl.errors import NonFiniteError
+from metarl.outer.gradient_descent import gather, meta_gradient
+from metarl.rules import TURTLE
+from tests.worlds import WORLDS, experience, flat, make, outer_loss
+
+STEPS = 3
+RATE = torch.tensor(0.1).item()  # as float32 has it: rules are built in it
+
+
+def assert_same_adaptation_and_gradient(one, other):
+    """The same adapted parameters on the same experience, and the same meta-gradient by theta."""
+    experiences, query = experience(other)
+    adapted = [agent.inner.replay(agent.meta, experiences) for agent in (one, other)]
+    torch.testing.assert_close(*adapted, rtol=0, atol=1e-12)
+    size = len(other.meta["theta"])
+    gradients = [torch.func.grad(outer_loss(agent, experiences, query))(flat(agent.meta))[:size] for agent in (one, other)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+    return experiences, query
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("kind", ["LSTM", "LSTM2"])
+def test_the_lstm_with_open_forget_gate_and_constant_input_gate_is_maml(kind, world):
+    # Theorem 1 of TURTLE's paper: a large b_f, b_i = -ln((1 - alpha) / alpha), and no weights into the gates
+    lstm, maml = make(world, kind, inner_steps=STEPS), make(world, "gradient descent", inner_steps=STEPS)
+    with torch.no_grad():
+        lstm.meta["rule.gate_bias"].copy_(torch.tensor([40.0, -math.log((1 - RATE) / RATE)], dtype=torch.float64))
+        for name in ("hidden", "theta", "previous"):
+            lstm.meta[f"rule.gate_{name}_weights"].zero_()
+    assert_same_adaptation_and_gradient(lstm, maml)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_lstm_started_as_gradient_descent_is_all_but_maml(world):
+    lstm, maml = make(world, "LSTM as gradient descent"), make(world, "gradient descent")
+    experiences, _ = experience(maml)
+    adapted = [agent.inner.replay(agent.meta, experiences) for agent in (lstm, maml)]
+    torch.testing.assert_close(*adapted, rtol=1e-3, atol=1e-4)
+    assert not torch.equal(*adapted)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_linear_turtle_of_weight_minus_alpha_is_maml(world):
+    turtle, maml = make(world, "TURTLE, fixed rates", inner_steps=STEPS), make(world, "gradient descent", inner_steps=STEPS)
+    with torch.no_grad():
+        turtle.meta["rule.network.0.weight"].fill_(-RATE)
+    assert_same_adaptation_and_gradient(turtle, maml)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_turtle_started_as_gradient_descent_is_maml(world):
+    turtle = make(world, "TURTLE as gradient descent", inner_steps=STEPS)
+    assert_same_adaptation_and_gradient(turtle, make(world, "gradient descent", inner_steps=STEPS))
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_linear_turtle_with_learned_rates_is_meta_sgd(world):
+    given = {**WORLDS[world], "dtype": "float64", "device": "cpu", "inner_steps": STEPS}
+    rule_kwargs = {"hidden": [], "alpha": "ones"}
+    turtle = metarl.Agent(given.pop("policy"), given.pop("env"), rule=TURTLE, rule_kwargs=rule_kwargs, **given)
+    meta_sgd = make(world, "Meta-SGD", inner_steps=STEPS)
+    rates = torch.randn(len(meta_sgd.meta["theta"]), dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / 10
+    with torch.no_grad():
+        turtle.meta["rule.network.0.weight"].fill_(-1.0)
+        turtle.meta["rule.alpha"].copy_(rates)
+        meta_sgd.meta["rule.alpha"].copy_(rates)
+    experiences, query = assert_same_adaptation_and_gradient(turtle, meta_sgd)
+    gradients = [meta_gradient(agent.inner, agent.meta, experiences, query)[1]["rule.alpha"] for agent in (turtle, meta_sgd)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+
+
+def alpha_maml(world, steps=STEPS, **options):
+    given = {**WORLDS[world], "dtype": "float64", "device": "cpu", "inner_steps": steps}
+    outer = metarl.HypergradientDescent(**options)
+    return metarl.AlphaMAML(given.pop("policy"), given.pop("env"), rate=0.1, outer=outer, **given)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize(("optimizer", "reduction"), [("SGD", "sum"), ("SGD", "mean"), ("Adam", "mean")])
+def test_alpha_maml_with_zero_hyper_rates_is_maml(optimizer, reduction, world):
+    options = {"learning_rate": 1e-4, "alpha_hyper": 0.0, "beta_hyper": 0.0, "reduction": reduction, "optimizer": optimizer}
+    alpha = alpha_maml(world, **options).learn(4)
+    scale = WORLDS[world]["meta_batch"] if reduction == "sum" else 1
+    outer = metarl.GradientDescent(learning_rate=1e-4 * scale, optimizer=optimizer)
+    maml = make(world, "gradient descent", inner_steps=STEPS, outer=outer).learn(4)
+    torch.testing.assert_close(alpha.meta["theta"], maml.meta["theta"], rtol=0, atol=1e-12)
+    assert alpha.meta["rule.table"].item() == RATE
+
+
+def test_alpha_maml_with_zero_hyper_rates_under_trpo_is_maml_under_trpo():
+    trpo = metarl.TRPO(damping=0.1)
+    alpha = alpha_maml("navigation", learning_rate=1.0, alpha_hyper=0.0, beta_hyper=0.0, trpo=trpo).learn(3)
+    maml = make("navigation", "gradient descent", inner_steps=STEPS, outer=metarl.TRPO(damping=0.1)).learn(3)
+    torch.testing.assert_close(alpha.meta["theta"], maml.meta["theta"], rtol=0, atol=1e-10)
+
+
+def next_experience(agent):
+    """What the agent's next outer step will see, without taking it."""
+    before = agent.generator.get_state()
+    tasks = agent.world.sample(agent.meta_batch, "train", agent.generator, agent.iteration * agent.meta_batch)
+    _, experiences, query = gather(agent.inner, agent.meta, tasks, agent.generator, report=True)
+    agent.generator.set_state(before)
+    return experiences, query
+
+
+def summed_loss(agent, meta, experiences, query):
+    with torch.no_grad():
+        return torch.vmap(agent.world.problem.loss)(agent.inner.replay(meta, experiences), query).sum().item()
+
+
+def snapshot(agent):
+    return {name: value.detach().clone() for name, value in agent.meta.items()}
+
+
+@pytest.mark.parametrize("steps", [1, STEPS])
+@pytest.mark.parametrize("world", WORLDS)
+def test_alpha_moves_by_the_derivative_of_the_meta_objective(world, steps):
+    agent = alpha_maml(world, steps=steps, learning_rate=0.01, alpha_hyper=1e-3, beta_hyper=0.0).learn(1)
+    experiences, query = next_experience(agent)
+    meta, e = snapshot(agent), 1e-5
+    up, down = (summed_loss(agent, {**meta, "rule.table": meta["rule.table"] + d}, experiences, query) for d in (e, -e))
+    moved = (agent.learn(1).meta["rule.table"] - meta["rule.table"]).item()
+    assert moved == pytest.approx(-1e-3 * (up - down) / (2 * e), rel=1e-5, abs=1e-12)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_one_step_s_hypergradient_of_alpha_is_the_paper_s(world):
+    agent = alpha_maml(world, steps=1, learning_rate=0.01, alpha_hyper=1e-3, beta_hyper=0.0)
+    experiences, query = next_experience(agent)
+    loss, meta = agent.world.problem.loss, snapshot(agent)
+    after = torch.vmap(torch.func.grad(loss))(agent.inner.replay(meta, experiences), query)
+    before = torch.vmap(torch.func.grad(loss), in_dims=(None, 0))(meta["theta"], experiences[0])
+    moved = (agent.learn(1).meta["rule.table"] - meta["rule.table"]).item()
+    assert moved == pytest.approx(1e-3 * (after * before).sum().item(), rel=1e-9)  # eq. 9
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("world", WORLDS)
+def test_beta_moves_by_the_derivative_of_the_loss_it_led_to(world, optimizer):
+    agent = alpha_maml(world, learning_rate=1e-4, alpha_hyper=0.0, beta_hyper=1e-9, optimizer=optimizer)
+    start = agent.meta["theta"].detach().clone()
+    meta, beta, e = snapshot(agent.learn(1)), float(agent.outer.beta), 1e-8
+    direction = (start - meta["theta"]) / beta
+    experiences, query = next_experience(agent)
+    up, down = (summed_loss(agent, {**meta, "theta": start - (beta + d) * direction}, experiences, query) for d in (e, -e))
+    agent.learn(1)
+    assert float(agent.outer.beta) - beta == pytest.approx(-1e-9 * (up - down) / (2 * e), rel=1e-4)
+
+
+def test_clamped_rates_do_not_fall_below_zero():
+    lowest = {False: [], True: []}
+    for clamp, found in lowest.items():
+        agent = alpha_maml("sine", learning_rate=0.01, alpha_hyper=1e3, beta_hyper=1e3, clamp=clamp)
+        for _ in range(4):
+            try:
+                agent.learn(1)
+            except NonFiniteError:
+                break
+            found.append(min(agent.meta["rule.table"].item(), float(agent.outer.beta)))
+    assert min(lowest[False]) < 0
+    assert min(lowest[True]) == 0
