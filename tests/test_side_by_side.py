@@ -47,7 +47,7 @@ def test_one_that_is_not_finite_stops_alone():
 def test_only_what_differs_in_seed_can_learn_side_by_side():
     with pytest.raises(ConfigError, match="empty"):
         learn_side_by_side([], 1)
-    with pytest.raises(ConfigError, match="agents differ in .*inner_steps"):
+    with pytest.raises(ConfigError, match=r"agents differ in .*inner_steps"):
         learn_side_by_side([make(0, metarl.MAML), make(1, metarl.MAML, inner_steps=3)], 1)
     with pytest.raises(ConfigError, match="agents differ in rule"):
         learn_side_by_side([make(0), make(0, metarl.MetaLSTM)], 1)

@@ -18,7 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from metarl.checkpoint import require_folder, whole
-from metarl.commands.tables import maml_navigation, maml_sine, meta_sgd_table_1, meta_sgd_table_4, turtle_sine
+from metarl.commands.tables import (
+    maml_navigation,
+    maml_sine,
+    meta_sgd_table_1,
+    meta_sgd_table_4,
+    rules_on_navigation,
+    turtle_sine,
+)
 from metarl.commands.tables.cell import Cell, Measured
 from metarl.errors import ConfigError, require_positive, unknown_name
 
@@ -28,6 +35,7 @@ TABLES: dict[str, Any] = {
     "maml-navigation": maml_navigation,
     "maml-sine": maml_sine,
     "turtle-sine": turtle_sine,
+    "rules-on-navigation": rules_on_navigation,
 }
 
 
@@ -80,7 +88,7 @@ def main(arguments: list[str]) -> int:
     for cell in table.cells():
         if cell.difference is not None and all(name in figures for name in cell.difference):
             pairs = zip(*(figures[name] for name in cell.difference), strict=True)
-            figures[cell.name] = [Measured(one.mean - other.mean) for one, other in pairs]
+            figures[cell.name] = [one.minus(other) for one, other in pairs]
     over_seeds = getattr(table, "INTERVAL", "tasks") == "seeds"
     rows = [_row(cell, figures[cell.name], given, over_seeds) for cell in table.cells() if cell.name in figures]
     seconds = perf_counter() - started

@@ -2,20 +2,32 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from metarl.agents import Evaluation
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One seed's figure: the mean over tasks, and half its 95% interval where it is known."""
+    """One seed's figure: the mean over tasks, half its 95% interval where it is known, and each task's own where it is kept."""
 
     mean: float
     ci95: float | None = None
+    values: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, evaluation: Evaluation, step: int) -> "Measured":
         """Return the figure after a number of inner steps."""
-        return cls(float(evaluation.mean[step]), float(evaluation.ci95[step]))
+        values = tuple(float(value) for value in evaluation.values[:, step])
+        return cls(float(evaluation.mean[step]), float(evaluation.ci95[step]), values)
+
+    def minus(self, other: "Measured") -> "Measured":
+        """Return the difference, with the interval of the differences between tasks if both have the same tasks."""
+        if not self.values or len(self.values) != len(other.values):
+            return Measured(self.mean - other.mean)
+        differences = np.subtract(self.values, other.values)
+        half = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences))
+        return Measured(float(differences.mean()), float(half), tuple(differences.tolist()))
 
 
 @dataclass(frozen=True)
