@@ -19,11 +19,13 @@ from rich.table import Table
 
 from metarl.checkpoint import require_folder, whole
 from metarl.commands.tables import (
+    alpha_maml_sine,
     maml_navigation,
     maml_sine,
     meta_sgd_table_1,
     meta_sgd_table_4,
     rules_on_navigation,
+    turtle_figure_1,
     turtle_sine,
 )
 from metarl.commands.tables.cell import Cell, Measured
@@ -35,6 +37,8 @@ TABLES: dict[str, Any] = {
     "maml-navigation": maml_navigation,
     "maml-sine": maml_sine,
     "turtle-sine": turtle_sine,
+    "turtle-figure-1": turtle_figure_1,
+    "alpha-maml-sine": alpha_maml_sine,
     "rules-on-navigation": rules_on_navigation,
 }
 

@@ -16,6 +16,8 @@ from metarl.rules.base import State, UpdateRule
 from metarl.rules.preprocess import log_sign
 
 Input = Literal["gradient", "loss", "processed-gradient", "processed-loss", "gradient-history", "update-history", "time"]
+SMALL = 0.1
+"""What the weights of a start as gradient descent are multiplied with, but for the two units that carry the gradient."""
 WIDTH = {"processed-gradient": 2, "processed-loss": 2}
 """How many numbers an input has for each coordinate, where it is not one."""
 
@@ -101,6 +103,7 @@ class TURTLE(UpdateRule):
         linear = [layer for layer in self.network if isinstance(layer, nn.Linear)]
         with torch.no_grad():
             for layer in linear[:-1]:
+                layer.weight *= SMALL
                 layer.weight[:2] = 0
                 layer.weight[0, column] = 1
                 layer.weight[1, column if layer is linear[0] else 1] = -1 if layer is linear[0] else 1

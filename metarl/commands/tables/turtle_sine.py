@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from metarl.agents.side_by_side import learn_side_by_side
 from metarl.commands.presets import TURTLE_SINE_RUN, AgentName, Run
 from metarl.commands.tables.cell import Cell, Measured
@@ -55,6 +58,25 @@ def run_of(method: str, steps: int) -> Run:
     )
 
 
+def picture(rows: list[dict[str, Any]]) -> Figure:
+    """Draw every method's test error against the inner steps, with intervals over seeds."""
+    found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows}
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    ax = figure.subplots()
+    for shift, method in enumerate(METHODS):
+        points = [(i, *found[name]) for i, t in enumerate(STEPS) if (name := f"T={t}, {method}: test") in found]
+        if points:
+            where, errors, half = (np.array(values) for values in zip(*points, strict=True))
+            ax.errorbar(where + 0.06 * (shift - 2.5), errors, half, fmt="o", capsize=3, label=method)
+    ax.set_xticks(range(len(STEPS)), [f"T={steps}" for steps in STEPS])
+    ax.set(ylabel="test mean squared error", yscale="log")
+    ax.grid(alpha=0.3, axis="y")
+    ax.legend(fontsize="small")
+    scale = rows[0]["cell"].partition(" (")[2].rstrip(")")
+    figure.suptitle("5-shot sine waves after T inner steps" + (f" ({scale})" if scale else ""))
+    return figure
+
+
 def measure_together(run_name: str, seeds: Sequence[int], scale: float) -> list[dict[str, Measured]]:
     """Train one method with all the seeds side by side; return each one's best validation error, and its test error."""
     steps, method = run_name.removeprefix("T=").split(", ", 1)
@@ -64,15 +86,17 @@ def measure_together(run_name: str, seeds: Sequence[int], scale: float) -> list[
     ]
 
 
-def train(run: Run, seeds: Sequence[int], scale: float) -> list[dict[str, Measured]]:
-    """Train a run on a fraction of the tasks, and return each seed's best validation error and its test error."""
+def train(run: Run, seeds: Sequence[int], scale: float, test: bool = True) -> list[dict[str, Measured]]:
+    """Train a run on a fraction of the tasks, and return each seed's best validation error and, if wanted, its test error."""
     agents: list[Any] = [replace(run, seed=seed).make() for seed in seeds]
     iterations = max(1, round(TASKS * scale / run.meta_batch))
     every = min(VALIDATE_EVERY // run.meta_batch, iterations)
     learn_side_by_side(agents, iterations, validate_every=every, validation_tasks=VALIDATION_TASKS)
     found = []
     for agent in agents:
-        agent.restore_best()
         best = float("inf") if agent.best is None else -agent.best["score"]
-        found.append({"validation": Measured(best), "test": Measured.of(agent.evaluate(TEST_TASKS), run.inner_steps)})
+        found.append({"validation": Measured(best)})
+        if test:
+            figures = agent.restore_best().evaluate(TEST_TASKS)
+            found[-1]["test"] = Measured(float(figures.mean[-1]), float(figures.ci95[-1]))
     return found

@@ -1,0 +1,93 @@
+"""Alpha MAML on sine waves: iterations to a loss by initial rates and hyper-rates, as in Behl et al. 2019, Figures 2 and 3."""
+
+from collections import deque
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from metarl.agents import AlphaMAML
+from metarl.commands.tables.cell import Cell, Measured
+from metarl.errors import NonFiniteError
+from metarl.outer import HypergradientDescent
+
+TITLE = "Alpha MAML on sine waves: iterations until the query loss (mean of 10 iterations) is below 3, at most 500"
+INTERVAL = "seeds"
+DEFAULT_SEEDS = 5
+STARTS = ((1e-1, 1e-3), (1e-2, 1e-4), (1e-3, 1e-5), (1e-4, 1e-6), (1e-5, 1e-7))
+"""Initial alpha and beta; the paper names the last three, and calls them untuned."""
+ALPHA_HYPERS = (1e-4, 1e-5, 1e-6)
+BETA_HYPERS = (1e-6, 1e-7, 1e-8)
+CHOSEN = (1e-5, 1e-7)
+"""The hyper-rates that Alpha MAML is compared at, the same for every start."""
+THRESHOLD = 3.0
+CAP = 500
+WINDOW = 10
+
+
+def cells() -> list[Cell]:
+    """Return the table's cells: MAML and every pair of hyper-rates at every start, and MAML minus Alpha MAML."""
+    found = []
+    for start in STARTS:
+        pairs = [(0.0, 0.0), *((a, b) for a in ALPHA_HYPERS for b in BETA_HYPERS)]
+        found += [Cell(_name(start, pair), _name(start, pair)) for pair in pairs]
+        pair = (_name(start, (0.0, 0.0)), _name(start, CHOSEN))
+        found.append(Cell("", f"alpha {start[0]:g}, beta {start[1]:g}: MAML minus Alpha MAML", not_below=0.0, difference=pair))
+    return found
+
+
+def _name(start: tuple[float, float], hypers: tuple[float, float]) -> str:
+    kind = f"Alpha MAML, hyper-rates {hypers[0]:g}, {hypers[1]:g}" if any(hypers) else "MAML"
+    return f"alpha {start[0]:g}, beta {start[1]:g}: {kind}"
+
+
+def measure(run_name: str, seed: int, scale: float) -> dict[str, Measured]:
+    """Train until the loss is reached, and return the iterations; the cap if it is not, or if the run is not finite."""
+    pairs = [(0.0, 0.0), *((a, b) for a in ALPHA_HYPERS for b in BETA_HYPERS)]
+    start, hypers = next((s, p) for s in STARTS for p in pairs if _name(s, p) == run_name)
+    agent = AlphaMAML(
+        "MLP",
+        "metarl/Sine-v0",
+        env_kwargs={"shots": 10, "queries": 10},
+        policy_kwargs={"init": "torch"},
+        meta_batch=25,
+        rate=start[0],
+        outer=HypergradientDescent(start[1], alpha_hyper=hypers[0], beta_hyper=hypers[1]),
+        seed=seed,
+    )
+    cap = max(WINDOW, round(CAP * scale))
+    losses: deque[float] = deque(maxlen=WINDOW)
+
+    def goes_on(local: dict[str, Any], _: Any) -> bool:
+        losses.append(float(local["outcome"].loss))
+        return len(losses) < WINDOW or fmean(losses) >= THRESHOLD
+
+    try:
+        agent.learn(cap, callback=goes_on, log_interval=cap + 1)
+    except NonFiniteError:
+        return {run_name: Measured(float(cap))}
+    reached = len(losses) == WINDOW and fmean(losses) < THRESHOLD
+    return {run_name: Measured(float(agent.iteration if reached else cap))}
+
+
+def picture(rows: list[dict[str, Any]]) -> Figure:
+    """Draw a grid of iterations for every start; the cap is left blank, as in the paper."""
+    found = {row["cell"].split(" (scale")[0]: row["ours"] for row in rows}
+    figure = Figure(figsize=(3.1 * len(STARTS), 3.6), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(STARTS), sharey=True))
+    for ax, start in zip(axes, STARTS, strict=True):
+        grid = np.array([[found.get(_name(start, (a, b)), np.nan) for b in BETA_HYPERS] for a in ALPHA_HYPERS])
+        image = ax.imshow(np.where(grid >= CAP, np.nan, grid), vmin=0, vmax=CAP, cmap="viridis_r")
+        for (row, column), value in np.ndenumerate(grid):
+            if value < CAP:
+                ax.text(column, row, f"{value:.0f}", ha="center", va="center", color="white" if value > CAP / 2 else "black")
+        maml = found.get(_name(start, (0.0, 0.0)), np.nan)
+        ax.set_title(f"alpha {start[0]:g}, beta {start[1]:g}\nMAML: {'not reached' if maml >= CAP else f'{maml:.0f}'}")
+        ax.set_xticks(range(len(BETA_HYPERS)), [f"{b:g}" for b in BETA_HYPERS])
+        ax.set_yticks(range(len(ALPHA_HYPERS)), [f"{a:g}" for a in ALPHA_HYPERS])
+        ax.set_xlabel("hyper-rate of beta")
+    axes[0].set_ylabel("hyper-rate of alpha")
+    figure.colorbar(image, ax=list(axes), label=f"iterations to a loss of {THRESHOLD:g}")
+    figure.suptitle("Alpha MAML on sine waves: iterations, mean over seeds (blank: not reached by any)")
+    return figure
