@@ -16,7 +16,7 @@ RULES: dict[str, dict[str, Any]] = {
     "Alpha MAML": {"agent": "alpha-maml", "alpha": HypergradientDescent(learning_rate=1.0, alpha_hyper=2e-5, beta_hyper=0.01)},
     "LSTM": {"agent": "meta-lstm"},
     "LSTM2": {"agent": "meta-lstm-2"},
-    "TURTLE": {"agent": "turtle", "agent_kwargs": {"hidden": [20, 20]}},
+    "TURTLE": {"agent": "turtle", "agent_kwargs": {"hidden": [20]}},
 }
 """What each rule changes of the preset. The learned rules start as its gradient descent."""
 CG_ITERATIONS = 6
