@@ -23,7 +23,7 @@ class AlphaMAML(Agent):
         rate: alpha at the start: one for all steps, or one for each.
         learned: which rates alpha stands for: ``"global"``, one as in the paper; ``"step"``, ``"layer"`` or ``"layer-step"``.
         outer: a configured ``HypergradientDescent(...)``; or ``"gradient_descent"``, ``"policy_gradient"`` (the default) or
-            ``"trpo"`` for one with its defaults, under TRPO with beta 1.
+            ``"trpo"`` for one with its defaults.
         options: what every agent takes; see ``Agent``.
 
     Raises:
@@ -43,8 +43,7 @@ class AlphaMAML(Agent):
         if isinstance(outer, str):
             if outer not in LOOPS:
                 raise unknown_name("outer", outer, LOOPS)
-            natural = outer == "trpo"
-            outer = HypergradientDescent(learning_rate=1.0, trpo=TRPO()) if natural else HypergradientDescent()
+            outer = HypergradientDescent(trpo=TRPO() if outer == "trpo" else None)
         if not isinstance(outer, HypergradientDescent):
             raise ConfigError(f"outer={outer!r} moves no rates: give AlphaMAML a metarl.HypergradientDescent(...)")
         plain = list(rate) if isinstance(rate, Sequence) else rate

@@ -1,7 +1,8 @@
 """python benchmarks/rule_costs.py [sine navigation conv4]: what learned rules cost beside second-order MAML, in one run.
 
-Seconds of a meta-iteration at equal T (median, the rules in turn) and its operations: multiplications and additions of matrix products and convolutions, and
-one for every number that any other operation writes. The bar: a ratio of seconds at most twice the ratio of operations.
+Seconds of a meta-iteration at equal T (median, the rules in turn) and its operations: multiplications and additions of matrix
+products and convolutions, and one for every number that any other operation writes. The bar: a ratio of seconds at most twice
+the ratio of operations.
 """
 
 import sys

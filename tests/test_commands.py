@@ -7,7 +7,7 @@ import pytest
 from metarl.__main__ import main
 from metarl.commands.presets import PRESETS, Run
 from metarl.commands.reproduce import TABLES
-from metarl.commands.tables.cell import Cell
+from metarl.commands.tables.cell import Cell, Measured
 
 SMALL = ["--policy-kwargs", '{"hidden": [8]}', "--rollouts.trajectories", "3", "--meta-batch", "2", "--iterations", "4"]
 SMALL += ["--validate-every", "2", "--validation-tasks", "4", "--evaluation-tasks", "6", "--no-progress-bar"]
@@ -32,6 +32,31 @@ def test_train_leaves_a_run_folder(run_dir):
     config = json.loads((run_dir / "config.json").read_text())
     assert config["policy_kwargs"] == {"hidden": [8]}
     assert json.loads((run_dir / "evaluation.json").read_text())["tasks"] == 6
+
+
+@pytest.mark.parametrize("agent", ["meta-lstm", "meta-lstm-2", "turtle", "alpha-maml"])
+@pytest.mark.parametrize("preset", ["navigation", "navigation-varying-start", "sine"])
+def test_every_learned_rule_trains_and_is_plotted_in_both_worlds(preset, agent, tmp_path, capsys):
+    folder = tmp_path / "run"
+    options = [*SMALL, *(["--gradient.no-compile"] if preset == "sine" else [])]
+    steps = "2" if preset == "sine" else "1"  # three trajectories are too few for the rates of a longer adaptation
+    kwargs = {"turtle": {"hidden": [4, 4]}, "meta-lstm": {"hidden": 4}, "meta-lstm-2": {"hidden": 4}}.get(agent, {})
+    options += ["--agent", agent, "--agent-kwargs", json.dumps(kwargs), "--inner-steps", steps, "--run-dir", str(folder)]
+    assert main(["train", preset, *options]) == 0
+    assert f"after {steps} inner step" in capsys.readouterr().out
+    wanted = {"adaptation", "updates"} | ({"gates"} if "lstm" in agent else set())
+    assert wanted <= {path.stem for path in folder.glob("*.png")}
+    assert main(["train", preset, *options, "--resume", "--iterations", "5"]) == 0
+    assert main(["evaluate", str(folder), "--tasks", "3", "--steps", "3"]) == 0
+
+
+def test_options_that_do_not_fit_the_agent_are_named(capsys):
+    assert main(["train", "navigation", "--agent", "turtle", "--agent-kwargs", '{"hiden": [4]}']) == 1
+    assert "does not fit TURTLE" in capsys.readouterr().err
+    assert main(["train", "navigation", "--agent", "turtle", "--agent-kwargs", '{"rate": 0.1}']) == 1
+    assert "give rate by its own option" in capsys.readouterr().err
+    assert main(["train", "navigation", "--agent", "turtle", "--agent-kwargs", '{"inputs": ["time"]}']) == 1
+    assert "inputs='time' says nothing with inner_steps=1" in capsys.readouterr().err
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_as_another(run_dir, capsys):
@@ -112,6 +137,49 @@ def test_reproduce_writes_the_table(tmp_path, capsys):
     assert "scale 3e-05" in row["cell"]
     assert row["ours"] == pytest.approx(sum(row["ours_by_seed"]) / 2, abs=1e-3)
     assert "MAML, sine regression" in capsys.readouterr().out
+
+
+def test_reproduce_goes_on_from_what_is_finished(tmp_path, capsys):
+    out = tmp_path / "table.json"
+    partial = tmp_path / "table.json.partial"
+    finished = [
+        ["rate 0.01", 0, {f"rate 0.01, after {n}": {"mean": 7.0, "ci95": 1.0} for n in ("1 step", "5 steps", "10 steps")}]
+    ]
+    partial.write_text(json.dumps({"table": "maml-sine", "scale": 0.00003, "finished": finished}))
+    arguments = ["reproduce", "maml-sine", "--only", "rate 0.01", "--scale", "0.00003", "--json", str(out)]
+    assert main([*arguments, "--seeds", "1"]) == 0
+    assert [row["ours_by_seed"] for row in json.loads(out.read_text())["rows"]] == [[7.0]] * 3
+    assert not partial.exists()
+    partial.write_text(json.dumps({"table": "maml-sine", "scale": 1.0, "finished": []}))
+    assert main(arguments) == 1
+    assert "table.json.partial is of another table or scale" in " ".join(capsys.readouterr().err.split())
+
+
+def test_differences_are_paired_over_tasks():
+    one, other = Measured(2.0, 0.5, (1.0, 2.0, 3.0)), Measured(1.0, 0.5, (0.0, 1.0, 2.0))
+    assert one.minus(other) == Measured(1.0, 0.0, (1.0, 1.0, 1.0))
+    assert one.minus(Measured(1.5)) == Measured(0.5)
+
+
+@pytest.mark.parametrize("name", [name for name, table in TABLES.items() if hasattr(table, "picture")])
+def test_a_tables_picture_draws_what_there_is(name, tmp_path):
+    table = TABLES[name]
+    rows = [{"cell": f"{cell.name} (scale 0.1)", "ours": 1.0 + i, "ours_ci": 0.1} for i, cell in enumerate(table.cells())]
+    for part in (rows, rows[: len(rows) // 2]):
+        table.picture(part).savefig(tmp_path / "picture.png")
+        assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("name", ["turtle-sine", "turtle-figure-1", "rules-on-navigation", "alpha-maml-sine"])
+def test_a_runs_cells_are_what_it_measures(name):
+    table, scale = TABLES[name], 1e-4
+    run_name = next(cell.run_name for cell in table.cells())
+    found = (
+        table.measure_together(run_name, [0], scale)[0]
+        if hasattr(table, "measure_together")
+        else table.measure(run_name, 0, scale)
+    )
+    assert set(found) == {cell.name for cell in table.cells() if cell.run_name == run_name}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from metarl.__main__ import COMMANDS
 from metarl.commands.presets import PRESETS
 from metarl.commands.reproduce import TABLES
 from metarl.learner import Layout
-from metarl.rules import gradient_descent, meta_sgd
+from metarl.rules import gradient_descent, lstm, meta_sgd, turtle
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,7 +35,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         exec(compile(block, page.name, "exec"), names)
 
 
-@pytest.mark.parametrize("module", [gradient_descent, meta_sgd], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [gradient_descent, lstm, meta_sgd, turtle], ids=lambda module: module.__name__)
 def test_examples_in_docstrings_are_true(module):
     found = doctest.testmod(module, extraglobs={"torch": torch, "Layout": Layout})
     assert found.attempted

@@ -47,6 +47,10 @@ def run(preset, folder, count, *more):
         # episodes that all end early, at different steps, thinned: both processes must draw alike
         ("navigation", ("--env-kwargs", '{"action_scale": 0.5}', "--trpo.fisher-fraction", "0.5")),
         ("sine", ()),
+        ("turtle-sine-5", ()),
+        ("lstm-sine", ()),
+        ("alpha-maml-sine", ()),
+        ("navigation", ("--agent", "alpha-maml", "--trpo.damping", "0.1")),
     ],
 )
 def test_two_processes_are_one(preset, more, tmp_path):

@@ -14,6 +14,9 @@ from metarl.checkpoint import read
 SMALL = {
     "navigation": ["--policy-kwargs", '{"hidden": [8]}', "--rollouts.trajectories", "4", "--meta-batch", "4"],
     "sine": ["--gradient.no-compile", "--policy-kwargs", '{"hidden": [8]}'],
+    "lstm-sine": ["--gradient.no-compile", "--policy-kwargs", '{"hidden": [8]}', "--meta-batch", "2"],
+    "turtle-sine-5": ["--gradient.no-compile", "--policy-kwargs", '{"hidden": [8]}'],
+    "alpha-maml-sine": ["--policy-kwargs", '{"hidden": [8]}', "--meta-batch", "4"],
     "bandit": ["--policy-kwargs", '{"hidden": [4]}', "--rollouts.trajectories", "2", "--meta-batch", "4"],
 }
 COMMON = [

@@ -5,8 +5,15 @@ import numpy as np
 import pytest
 import torch
 
+from metarl.adaptation import InnerLoop
 from metarl.errors import ConfigError
+from metarl.learner import Learner
+from metarl.outer.gradient_descent import meta_gradient
+from metarl.problems import SupervisedProblem
 from metarl.supervised import Sine
+from metarl.supervised.networks import conv4
+from metarl.tasks import Examples
+from tests.worlds import RULES
 
 
 def generator(seed=0):
@@ -105,3 +112,30 @@ def test_each_reset_is_a_new_task():
 def test_bad_arguments_are_named(kwargs, says):
     with pytest.raises(ConfigError, match=says):
         Sine(**kwargs)
+
+
+@pytest.mark.parametrize("rule", ["gradient descent", "Meta-SGD", "LSTM", "TURTLE"])
+def test_meta_gradients_through_conv4_equal_finite_differences(rule):
+    torch.manual_seed(0)
+    learner = Learner(conv4((1, 16, 16), 3, filters=2).double())
+    cls, kwargs = RULES[rule]
+    inner = InnerLoop(SupervisedProblem(learner, torch.nn.functional.cross_entropy), cls(learner.layout, **kwargs).double(), 2)
+    meta = inner.initial_meta()
+    images, labels = torch.rand(2, 6, 1, 16, 16, dtype=torch.float64), torch.arange(3).repeat(2).expand(2, -1)
+    support, query = Examples(images, labels), Examples(images.flip(-1) + 0.1 * torch.randn_like(images), labels)
+    _, gradients = meta_gradient(inner, meta, [support] * 2, query)
+    for name, value in meta.items():
+        direction = torch.randn_like(value)
+        ends = []
+        for sign in (1, -1):
+            moved = {**meta, name: value.detach() + sign * 1e-6 * direction}
+            ends.append(torch.vmap(inner.problem.loss)(inner.replay(moved, [support] * 2), query).mean().item())
+        expected = (ends[0] - ends[1]) / 2e-6
+        assert (gradients[name] * direction).sum().item() == pytest.approx(expected, rel=1e-5, abs=1e-8), name
+
+
+def test_conv4_says_when_images_are_too_small():
+    assert conv4((3, 84, 84), 5)[-1].in_features == 1600
+    assert conv4((3, 84, 84), 5, padding=0)[-1].in_features == 576
+    with pytest.raises(ConfigError, match="too small for Conv4 with padding=0"):
+        conv4((1, 28, 28), 5, padding=0)

@@ -22,6 +22,10 @@ def main(arguments: list[str]) -> int:
         "agents (--agent)": {
             "maml": "gradient descent from a learned start",
             "meta-sgd": "and a learned rate for every parameter",
+            "meta-lstm": "an LSTM gates every parameter's steps",
+            "meta-lstm-2": "the same with raw gradients, through second order",
+            "turtle": "a small network writes every parameter's update",
+            "alpha-maml": "MAML that moves its two learning rates by hypergradients",
         },
         "presets (metarl train)": {name: text for name, (text, _) in PRESETS.items()},
         "tables (metarl reproduce)": {name: table.TITLE for name, table in TABLES.items()},

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, stdev
@@ -49,13 +49,13 @@ class Reproduce:
 
     table: tyro.conf.Positional[str]
     """Its name; `metarl list` shows all."""
-    seeds: int = 0
-    """Independent runs of each row; 0 for the table's own number (3, unless its documentation says more)."""
+    seeds: int | None = None
+    """Independent runs of each row; the table's own number (3 for most) unless given."""
     first_seed: int = 0
     """The first run's seed; the others follow."""
-    scale: float = 0.0
-    """The fraction of the paper's iterations; below 1 every row says so. 0 for the table's own: 1, or what ends within an
-    hour on two cores where the whole takes many."""
+    scale: float | None = None
+    """The fraction of the paper's iterations; below 1 every row says so. Unless given the table's own: 1, or what ends within
+    an hour on two cores where the whole takes many."""
     only: str = ""
     """Only rows whose name contains this."""
     jobs: int = 0
@@ -67,16 +67,24 @@ class Reproduce:
     """Draw the table to a file, if it has a picture."""
 
 
+@dataclass(frozen=True)
+class Settled(Reproduce):
+    """The same, with the table's own seeds and scale where none were given."""
+
+    seeds: int = 3
+    scale: float = 1.0
+
+
 def main(arguments: list[str]) -> int:
     """Run the command."""
     given = tyro.cli(Reproduce, args=arguments, prog="metarl reproduce")
     if given.table not in TABLES:
         raise unknown_name("table", given.table, TABLES)
     table = TABLES[given.table]
-    seeds = given.seeds or getattr(table, "DEFAULT_SEEDS", 3)
-    scale = given.scale or getattr(table, "DEFAULT_SCALE", 1.0)
+    seeds = getattr(table, "DEFAULT_SEEDS", 3) if given.seeds is None else given.seeds
+    scale = getattr(table, "DEFAULT_SCALE", 1.0) if given.scale is None else given.scale
     require_positive(seeds=seeds, scale=scale)
-    given = replace(given, seeds=seeds, scale=scale)
+    settled = Settled(**{**vars(given), "seeds": seeds, "scale": scale})
     for name in ("json", "picture"):
         if getattr(given, name):
             require_folder(name, getattr(given, name))
@@ -87,14 +95,14 @@ def main(arguments: list[str]) -> int:
     measured_cells = [cell for cell in cells if cell.difference is None]
     if not measured_cells:
         raise ConfigError(f"only={given.only!r} leaves no row of {given.table}; rows: {_names(table.cells())}")
-    measured = _measure(measured_cells, given)
+    measured = _measure(measured_cells, settled)
     figures = {cell.name: [found[cell.name] for found in measured[cell.run_name]] for cell in measured_cells}
     for cell in table.cells():
         if cell.difference is not None and all(name in figures for name in cell.difference):
             pairs = zip(*(figures[name] for name in cell.difference), strict=True)
             figures[cell.name] = [one.minus(other) for one, other in pairs]
     over_seeds = getattr(table, "INTERVAL", "tasks") == "seeds"
-    rows = [_row(cell, figures[cell.name], given, over_seeds) for cell in table.cells() if cell.name in figures]
+    rows = [_row(cell, figures[cell.name], settled, over_seeds) for cell in table.cells() if cell.name in figures]
     seconds = perf_counter() - started
     _print(table.TITLE, rows, seconds, over_seeds)
     if given.json:
@@ -102,7 +110,7 @@ def main(arguments: list[str]) -> int:
         content = {"table": given.table, "rows": rows, "command": command, "seconds": round(seconds, 1)}
         with whole(given.json) as path:
             path.write_text(json.dumps(content, indent=2) + "\n")
-        _partial(given).unlink(missing_ok=True)
+        _partial(settled).unlink(missing_ok=True)
     if given.picture:
         table.picture(rows).savefig(given.picture, dpi=120)
     return 0
@@ -112,7 +120,7 @@ def _names(cells: Iterable[Cell]) -> str:
     return ", ".join(dict.fromkeys(cell.run_name for cell in cells))
 
 
-def _measure(cells: list[Cell], given: Reproduce) -> dict[str, list[dict[str, Measured]]]:
+def _measure(cells: list[Cell], given: Settled) -> dict[str, list[dict[str, Measured]]]:
     """Measure every run with every seed, side by side, and return the figures by run and cell name."""
     names = list(dict.fromkeys(cell.run_name for cell in cells))
     seeds = range(given.first_seed, given.first_seed + given.seeds)
@@ -145,7 +153,7 @@ def _measure(cells: list[Cell], given: Reproduce) -> dict[str, list[dict[str, Me
     return {name: [results[name, seed] for seed in seeds] for name in names}
 
 
-def _parts(given: Reproduce, seeds: range) -> list[range]:
+def _parts(given: Settled, seeds: range) -> list[range]:
     """Return the seeds in the parts that are measured together: one by one, unless the table trains seeds side by side."""
     table = TABLES[given.table]
     size = getattr(table, "SEEDS_AT_ONCE", len(seeds)) if hasattr(table, "measure_together") else 1
@@ -162,11 +170,11 @@ def _run(table: str, name: str, seeds: list[int], scale: float) -> list[dict[str
     return [module.measure(name, seed, scale) for seed in seeds]
 
 
-def _partial(given: Reproduce) -> Path:
+def _partial(given: Settled) -> Path:
     return Path(f"{given.json}.partial")
 
 
-def _keep(given: Reproduce, results: dict[tuple[str, int], dict[str, Measured]]) -> None:
+def _keep(given: Settled, results: dict[tuple[str, int], dict[str, Measured]]) -> None:
     """Write what is finished, so that a command that was stopped goes on from there."""
     if given.json:
         rows = [[name, seed, {cell: asdict(one) for cell, one in found.items()}] for (name, seed), found in results.items()]
@@ -174,7 +182,7 @@ def _keep(given: Reproduce, results: dict[tuple[str, int], dict[str, Measured]])
             path.write_text(json.dumps({"table": given.table, "scale": given.scale, "finished": rows}))
 
 
-def _finished(given: Reproduce) -> dict[tuple[str, int], dict[str, Measured]]:
+def _finished(given: Settled) -> dict[tuple[str, int], dict[str, Measured]]:
     """Return what an earlier command with the same table, scale and file had finished."""
     if not given.json or not _partial(given).exists():
         return {}
@@ -190,7 +198,7 @@ def _finished(given: Reproduce) -> dict[tuple[str, int], dict[str, Measured]]:
     return {(name, seed): {cell: Measured(**one) for cell, one in found.items()} for name, seed, found in rows}
 
 
-def _row(cell: Cell, found: list[Measured], given: Reproduce, over_seeds: bool) -> dict[str, Any]:
+def _row(cell: Cell, found: list[Measured], given: Settled, over_seeds: bool) -> dict[str, Any]:
     """Return a row of the report: means over seeds; the interval is over tasks or over seeds, the spread over seeds."""
     ours = fmean(one.mean for one in found)
     spread = stdev([one.mean for one in found]) if len(found) > 1 else None

@@ -39,11 +39,11 @@ class HypergradientDescent(OuterLoop):
         ConfigError: a rate out of range, an unknown optimiser, or an optimiser beside TRPO.
     """
 
-    learning_rate: float = 0.01
-    """Beta at the start; under TRPO in units of the step that spends the KL limit, so 1 is TRPO's own."""
-    alpha_hyper: float = 1e-4
+    learning_rate: float | None = None
+    """Beta at the start: 0.001 unless given; under TRPO 1, in units of the step that spends the KL limit."""
+    alpha_hyper: float = 1e-5
     """The rate at which alpha moves; 0 to keep it."""
-    beta_hyper: float = 1e-5
+    beta_hyper: float = 1e-7
     """The rate at which beta moves; 0 to keep it."""
     reduction: Literal["sum", "mean"] = "sum"
     """Gradients are sums over the meta-batch, as in Algorithm 2, or means."""
@@ -57,6 +57,8 @@ class HypergradientDescent(OuterLoop):
     """Take TRPO's natural-gradient direction and its line search instead of an optimiser's (policies only)."""
 
     def __post_init__(self) -> None:
+        if self.learning_rate is None:
+            self.learning_rate = 0.001 if self.trpo is None else 1.0
         require_positive(learning_rate=self.learning_rate)
         for name in ("alpha_hyper", "beta_hyper"):
             if not getattr(self, name) >= 0:

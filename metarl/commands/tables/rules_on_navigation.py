@@ -5,7 +5,6 @@ from typing import Any
 
 from metarl.commands.presets import PRESETS, VARYING
 from metarl.commands.tables.cell import Cell, Measured
-from metarl.outer import HypergradientDescent
 
 TITLE = "All rules on 2D navigation: return after one step, 600 unseen tasks (Meta-SGD's Table 4 has the first two)"
 PRESET = "navigation-best"
@@ -13,7 +12,7 @@ TASKS = 600
 RULES: dict[str, dict[str, Any]] = {
     "MAML": {"agent": "maml"},
     "Meta-SGD": {"agent": "meta-sgd"},
-    "Alpha MAML": {"agent": "alpha-maml", "alpha": HypergradientDescent(learning_rate=1.0, alpha_hyper=2e-5, beta_hyper=0.01)},
+    "Alpha MAML": {"agent": "alpha-maml"},
     "LSTM": {"agent": "meta-lstm"},
     "LSTM2": {"agent": "meta-lstm-2"},
     "TURTLE": {"agent": "turtle", "agent_kwargs": {"hidden": [20]}},
