@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
+import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
 from metarl.agents import MAML, TURTLE, Agent, AlphaMAML, MetaLSTM, MetaLSTM2, MetaSGD
@@ -25,24 +26,6 @@ Json = Annotated[
     ),
 ]
 META_SGD_SINE = {"frequency": [0.8, 1.2], "phase_sign": 1}
-
-
-@dataclass(frozen=True)
-class AlphaOptions:
-    """What ``HypergradientDescent`` takes."""
-
-    learning_rate: float | None = None
-    """Beta at the start: 0.001 unless given; under TRPO 1, in units of the step that spends the KL limit."""
-    alpha_hyper: float = 1e-5
-    """The rate at which alpha moves."""
-    beta_hyper: float = 1e-7
-    """The rate at which beta moves."""
-    reduction: Literal["sum", "mean"] = "sum"
-    """Gradients are sums over the meta-batch, as in the paper, or means."""
-    clamp: bool = False
-    """Keep alpha and beta from falling below zero."""
-    optimizer: str = "SGD"
-    """What makes a direction of the gradient, by the name of a class of torch.optim; with Adam, beta is its rate."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +55,7 @@ class Run:
     """TRPO's options."""
     gradient: GradientDescent = field(default_factory=GradientDescent)
     """The options of policy gradient and gradient descent."""
-    alpha: AlphaOptions = field(default_factory=AlphaOptions)
+    alpha: tyro.conf.AvoidSubcommands[HypergradientDescent] = field(default_factory=HypergradientDescent)
     """Alpha MAML's options; under TRPO the rest are --trpo's."""
     rollouts: Rollouts = field(default_factory=Rollouts)
     """How trajectories are sampled and turned into a loss."""
@@ -149,7 +132,7 @@ class Run:
     def _outer(self) -> OuterLoop:
         """Return the outer loop that the options describe."""
         if self.agent == "alpha-maml":
-            return HypergradientDescent(**asdict(self.alpha), trpo=replace(self.trpo) if self.outer == "trpo" else None)
+            return replace(self.alpha, trpo=replace(self.trpo) if self.outer == "trpo" else None)
         return replace(self.trpo if self.outer == "trpo" else self.gradient)
 
     def as_dict(self) -> dict[str, Any]:
@@ -162,7 +145,7 @@ class Run:
 NAVIGATION = Run(
     rate=(0.05,),
     trpo=TRPO(fisher_fraction=0.2, damping=0.1, max_kl=0.02),
-    alpha=AlphaOptions(alpha_hyper=2e-5, beta_hyper=0.01),
+    alpha=HypergradientDescent(alpha_hyper=2e-5),
     rollouts=Rollouts(reward="squared", advantages="raw", inner_loss="likelihood-ratio"),
 )
 # Finn's own estimator: the distance itself, normalised advantages, REINFORCE's inner loss
@@ -267,7 +250,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
             MAML_SINE_RUN,
             agent="alpha-maml",
             rate=(1e-3,),
-            alpha=AlphaOptions(learning_rate=1e-5),
+            alpha=HypergradientDescent(learning_rate=1e-5),
             policy_kwargs={"init": "torch"},
             iterations=5000,
         ),

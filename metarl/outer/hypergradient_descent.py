@@ -43,8 +43,8 @@ class HypergradientDescent(OuterLoop):
     """Beta at the start: 0.001 unless given; under TRPO 1, in units of the step that spends the KL limit."""
     alpha_hyper: float = 1e-5
     """The rate at which alpha moves; 0 to keep it."""
-    beta_hyper: float = 1e-7
-    """The rate at which beta moves; 0 to keep it."""
+    beta_hyper: float | None = None
+    """The rate at which beta moves: 1e-7 unless given, under TRPO 0.01; 0 to keep it."""
     reduction: Literal["sum", "mean"] = "sum"
     """Gradients are sums over the meta-batch, as in Algorithm 2, or means."""
     clamp: bool = False
@@ -57,11 +57,10 @@ class HypergradientDescent(OuterLoop):
     """Take TRPO's natural-gradient direction and its line search instead of an optimiser's (policies only)."""
 
     def __post_init__(self) -> None:
-        if self.learning_rate is None:
-            self.learning_rate = 0.001 if self.trpo is None else 1.0
-        require_positive(learning_rate=self.learning_rate)
+        if self.learning_rate is not None:
+            require_positive(learning_rate=self.learning_rate)
         for name in ("alpha_hyper", "beta_hyper"):
-            if not getattr(self, name) >= 0:
+            if getattr(self, name) is not None and not getattr(self, name) >= 0:
                 raise ConfigError(f"{name}={getattr(self, name)!r} must not be negative")
         if self.reduction not in ("sum", "mean"):
             raise ConfigError(f"reduction={self.reduction!r} must be 'sum' or 'mean'")
@@ -77,7 +76,9 @@ class HypergradientDescent(OuterLoop):
         """
         if not any(name.startswith("rule.") for name in meta):
             raise ConfigError("the rule has no learned rates for alpha: use MetaSGD, or GradientDescent with learned='global'")
-        self.beta = torch.tensor(self.learning_rate, dtype=torch.float64)
+        beta, beta_hyper = (0.001, 1e-7) if self.trpo is None else (1.0, 0.01)
+        self.beta = torch.tensor(beta if self.learning_rate is None else self.learning_rate, dtype=torch.float64)
+        self._beta_hyper = beta_hyper if self.beta_hyper is None else self.beta_hyper
         # after a step each holds minus the direction
         self._last = {name: torch.zeros_like(value) for name, value in _moving(meta).items()}
         self._optimizer = make_optimizer(self.optimizer, list(self._last.values()), 1.0, self.optimizer_kwargs)
@@ -98,7 +99,7 @@ class HypergradientDescent(OuterLoop):
         norm = total_norm(gradients)
         require_finite("query loss or meta-gradient", loss, norm)
         agreement = -torch.stack([(gradients[name] * last).sum() for name, last in self._last.items()]).sum()
-        beta = self._clamped(self.beta + self.beta_hyper * agreement.to(self.beta))
+        beta = self._clamped(self.beta + self._beta_hyper * agreement.to(self.beta))
         if self.trpo is not None:
             before = {name: value.detach().clone() for name, value in _moving(meta).items()}
             outcome = self.trpo.improve(inner, meta, _moving(meta), adaptation, query, generator, float(beta))
