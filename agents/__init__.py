@@ -9,4 +9,5 @@ from metarl.agents.maml import MAML as MAML
 from metarl.agents.meta_lstm import MetaLSTM as MetaLSTM
 from metarl.agents.meta_lstm import MetaLSTM2 as MetaLSTM2
 from metarl.agents.meta_sgd import MetaSGD as MetaSGD
+from metarl.agents.side_by_side import learn_side_by_side as learn_side_by_side
 from metarl.agents.turtle import TURTLE as TURTLE

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from metarl.agents import MetaLSTM as MetaLSTM
     from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
+    from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
     from metarl.envs import TaskFamily as TaskFamily
     from metarl.learner import Layout as Layout
@@ -31,7 +32,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metarl.agents": ("Agent", "AlphaMAML", "Evaluation", "MAML", "MetaLSTM", "MetaLSTM2", "MetaSGD", "TURTLE"),
+    "metarl.agents": (
+        "Agent",
+        "AlphaMAML",
+        "Evaluation",
+        "MAML",
+        "MetaLSTM",
+        "MetaLSTM2",
+        "MetaSGD",
+        "TURTLE",
+        "learn_side_by_side",
+    ),
     "metarl.envs": ("TaskAdapter", "TaskFamily"),
     "metarl.learner": ("Layout", "Learner"),
     "metarl.outer": ("GradientDescent", "HypergradientDescent", "TRPO"),

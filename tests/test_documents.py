@@ -42,6 +42,12 @@ def test_examples_in_docstrings_are_true(module):
     assert not found.failed
 
 
+def test_the_worked_example_of_a_rule_is_short():
+    (block,) = [block for block in blocks(ROOT / "docs" / "rules.md", "python") if "class HeavyBall" in block]
+    lines = [line for line in block[block.index("class HeavyBall") :].splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_pictures_exist(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
