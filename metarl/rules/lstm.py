@@ -5,6 +5,7 @@ The enhanced LSTM2 is Huisman, Plaat and van Rijn 2022 (TURTLE), section 5.3.
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -85,11 +86,15 @@ class MetaLSTM(UpdateRule):
     def forward(self, theta: Tensor, gradient: Tensor, loss: Tensor, state: State, step: int) -> tuple[Tensor, State]:
         """Return theta gated and moved, shape (P,), and what to remember."""
         hidden, cell, gates = state
-        # nn.LSTMCell has no batching rule under vmap
-        inner = self._inputs(gradient, loss) + hidden @ self.hidden_weights.T + self.bias
-        take, keep, candidate, show = inner.chunk(4, dim=-1)
-        cell = keep.sigmoid() * cell + take.sigmoid() * candidate.tanh()
-        hidden = show.sigmoid() * cell.tanh()
+        inputs = self._inputs(gradient, loss)
+        # nn.LSTMCell has no batching rule under vmap; one product a gate, for one of all four is slower to differentiate
+        weights = (self.input_weights.chunk(4), self.hidden_weights.chunk(4), self.bias.chunk(4))
+        take, keep, candidate, show = (
+            partial(_affine, inputs, own, hidden, recurrent, bias) for own, recurrent, bias in zip(*weights, strict=True)
+        )
+        new = take().sigmoid() * candidate().tanh()
+        cell = new if step == 0 else keep().sigmoid() * cell + new  # the first cell is zero: nothing to keep
+        hidden = show().sigmoid() * cell.tanh()
         gates = (
             hidden @ self.gate_hidden_weights.T
             + theta.unsqueeze(-1) * self.gate_theta_weights
@@ -100,15 +105,19 @@ class MetaLSTM(UpdateRule):
         return forget * theta - take * gradient, (hidden, cell, gates)
 
     def _inputs(self, gradient: Tensor, loss: Tensor) -> Tensor:
-        """Return layer 1's inputs times their weights, shape (P, 4 hidden); the loss is the same for every coordinate."""
+        """Return layer 1's inputs, shape (P, 4), or (P, 1) of the raw gradient; the loss is the same for every coordinate."""
         if not self.preprocess:
-            return gradient.unsqueeze(-1) * self.input_weights[:, 0]
-        return log_sign(gradient) @ self.input_weights[:, :2].T + log_sign(loss) @ self.input_weights[:, 2:].T
+            return gradient.unsqueeze(-1)
+        return torch.cat([log_sign(gradient), log_sign(loss).expand(*gradient.shape, 2)], dim=-1)
 
     def gates(self, state: State) -> dict[str, Tensor]:
         """Return the forget and input gates that led to this state, each of shape (P,)."""
         forget, take = state[-1].sigmoid().unbind(-1)
         return {"forget gate": forget, "input gate": take}
+
+
+def _affine(inputs: Tensor, own: Tensor, hidden: Tensor, recurrent: Tensor, bias: Tensor) -> Tensor:
+    return inputs @ own.T + (hidden @ recurrent.T + bias)
 
 
 def _uniform(*shape: int) -> nn.Parameter:
