@@ -6,7 +6,7 @@ import pytest
 
 from metarl.__main__ import main
 from metarl.commands.presets import PRESETS, Run
-from metarl.commands.reproduce import TABLES
+from metarl.commands.reproduce import TABLES, Settled, _row
 from metarl.commands.tables.cell import Cell, Measured
 
 SMALL = ["--policy-kwargs", '{"hidden": [8]}', "--rollouts.trajectories", "3", "--meta-batch", "2", "--iterations", "4"]
@@ -159,6 +159,14 @@ def test_differences_are_paired_over_tasks():
     one, other = Measured(2.0, 0.5, (1.0, 2.0, 3.0)), Measured(1.0, 0.5, (0.0, 1.0, 2.0))
     assert one.minus(other) == Measured(1.0, 0.0, (1.0, 1.0, 1.0))
     assert one.minus(Measured(1.5)) == Measured(0.5)
+
+
+def test_seeds_that_are_not_finite_are_left_out_and_counted():
+    cell, given = Cell("r", "c", 0.5), Settled("maml-sine", seeds=3)
+    row = _row(cell, [Measured(0.4, 0.1), Measured(float("inf"), float("nan")), Measured(0.6, 0.1)], given, False)
+    assert (row["ours"], row["ours_ci"], row["ours_by_seed"]) == (0.5, 0.1, [0.4, None, 0.6])
+    assert row["verdict"] == "at least the paper's; 1 of 3 seeds not finite, left out"
+    assert _row(cell, [Measured(float("nan"))], given, True)["verdict"] == "not finite"
 
 
 @pytest.mark.parametrize("name", [name for name, table in TABLES.items() if hasattr(table, "picture")])

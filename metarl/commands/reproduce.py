@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from math import isfinite
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, stdev
@@ -41,6 +42,10 @@ TABLES: dict[str, Any] = {
     "alpha-maml-sine": alpha_maml_sine,
     "rules-on-navigation": rules_on_navigation,
 }
+
+
+Results = dict[tuple[str, int], dict[str, Measured]]
+"""Figures by cell, for every run and seed."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,9 @@ def main(arguments: list[str]) -> int:
     measured_cells = [cell for cell in cells if cell.difference is None]
     if not measured_cells:
         raise ConfigError(f"only={given.only!r} leaves no row of {given.table}; rows: {_names(table.cells())}")
-    measured = _measure(measured_cells, settled)
+    results, earlier = _finished(settled)
+    started -= earlier
+    measured = _measure(measured_cells, settled, results, started)
     figures = {cell.name: [found[cell.name] for found in measured[cell.run_name]] for cell in measured_cells}
     for cell in table.cells():
         if cell.difference is not None and all(name in figures for name in cell.difference):
@@ -120,11 +127,10 @@ def _names(cells: Iterable[Cell]) -> str:
     return ", ".join(dict.fromkeys(cell.run_name for cell in cells))
 
 
-def _measure(cells: list[Cell], given: Settled) -> dict[str, list[dict[str, Measured]]]:
-    """Measure every run with every seed, side by side, and return the figures by run and cell name."""
+def _measure(cells: list[Cell], given: Settled, results: Results, started: float) -> dict[str, list[dict[str, Measured]]]:
+    """Measure every run with every seed that is not among the results, side by side; return all figures by run and cell."""
     names = list(dict.fromkeys(cell.run_name for cell in cells))
     seeds = range(given.first_seed, given.first_seed + given.seeds)
-    results = _finished(given)
     work = [
         (name, left)
         for part in _parts(given, seeds)
@@ -146,7 +152,7 @@ def _measure(cells: list[Cell], given: Settled) -> dict[str, list[dict[str, Meas
                 name, part = futures[future]
                 results |= {(name, seed): found for seed, found in zip(part, future.result(), strict=True)}
                 bar.update(task, advance=len(part), description=f"{given.table}: {name} done")
-                _keep(given, results)
+                _keep(given, results, perf_counter() - started)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -174,18 +180,18 @@ def _partial(given: Settled) -> Path:
     return Path(f"{given.json}.partial")
 
 
-def _keep(given: Settled, results: dict[tuple[str, int], dict[str, Measured]]) -> None:
+def _keep(given: Settled, results: Results, seconds: float) -> None:
     """Write what is finished, so that a command that was stopped goes on from there."""
     if given.json:
         rows = [[name, seed, {cell: asdict(one) for cell, one in found.items()}] for (name, seed), found in results.items()]
         with whole(_partial(given)) as path:
-            path.write_text(json.dumps({"table": given.table, "scale": given.scale, "finished": rows}))
+            path.write_text(json.dumps({"table": given.table, "scale": given.scale, "seconds": seconds, "finished": rows}))
 
 
-def _finished(given: Settled) -> dict[tuple[str, int], dict[str, Measured]]:
-    """Return what an earlier command with the same table, scale and file had finished."""
+def _finished(given: Settled) -> tuple[Results, float]:
+    """Return what an earlier command with the same table, scale and file had finished, and the seconds it took."""
     if not given.json or not _partial(given).exists():
-        return {}
+        return {}, 0.0
     try:
         kept = json.loads(_partial(given).read_text())
         rows = kept["finished"] if (kept["table"], kept["scale"]) == (given.table, given.scale) else None
@@ -195,29 +201,42 @@ def _finished(given: Settled) -> dict[tuple[str, int], dict[str, Measured]]:
         raise ConfigError(
             f"json={given.json}: {_partial(given)} is of another table or scale; remove it, or write to another file"
         )
-    return {(name, seed): {cell: Measured(**one) for cell, one in found.items()} for name, seed, found in rows}
+    results = {(name, seed): {cell: Measured(**one) for cell, one in found.items()} for name, seed, found in rows}
+    return results, float(kept.get("seconds", 0.0))
 
 
 def _row(cell: Cell, found: list[Measured], given: Settled, over_seeds: bool) -> dict[str, Any]:
-    """Return a row of the report: means over seeds; the interval is over tasks or over seeds, the spread over seeds."""
-    ours = fmean(one.mean for one in found)
-    spread = stdev([one.mean for one in found]) if len(found) > 1 else None
-    known = [one.ci95 for one in found if one.ci95 is not None]
+    """Return a row of the report: means over seeds; the interval is over tasks or over seeds, the spread over seeds.
+
+    Seeds that ended in an infinite figure are left out of the mean, and the verdict says how many.
+    """
+    means = [one.mean for one in found if isfinite(one.mean)]
+    ours = fmean(means) if means else None
+    spread = stdev(means) if len(means) > 1 else None
+    known = [one.ci95 for one in found if one.ci95 is not None and isfinite(one.mean)]
     if over_seeds:
-        interval = None if spread is None else 1.96 * spread / len(found) ** 0.5
+        interval = None if spread is None else 1.96 * spread / len(means) ** 0.5
     else:
         interval = fmean(known) if known else None
+    verdict = "not finite" if ours is None else cell.verdict(ours, interval or 0.0)
+    if ours is not None and len(means) < len(found):
+        verdict += f"; {len(found) - len(means)} of {len(found)} seeds not finite, left out"
     return {
         "cell": cell.name if given.scale == 1 else f"{cell.name} (scale {given.scale:g})",
         "paper": cell.paper,
         "paper_ci": cell.paper_ci,
-        "ours": round(ours, 4),
-        "ours_ci": None if interval is None else round(interval, 4),
-        "ours_by_seed": [round(one.mean, 4) for one in found],
-        "spread": None if spread is None else round(spread, 4),
+        "ours": _rounded(ours),
+        "ours_ci": _rounded(interval),
+        "ours_by_seed": [_rounded(one.mean) for one in found],
+        "spread": _rounded(spread),
         "seeds": len(found),
-        "verdict": cell.verdict(ours, interval or 0.0),
+        "verdict": verdict,
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    """Return a figure for the report, None where there is none."""
+    return round(value, 4) if value is not None and isfinite(value) else None
 
 
 def _print(title: str, rows: list[dict[str, Any]], seconds: float, over_seeds: bool) -> None:
@@ -228,7 +247,8 @@ def _print(title: str, rows: list[dict[str, Any]], seconds: float, over_seeds: b
         paper = "-" if row["paper"] is None else f"{row['paper']:.2f}" + (f" ±{row['paper_ci']:.2f}" if row["paper_ci"] else "")
         spread = "-" if row["spread"] is None else f"{row['spread']:.2f}"
         interval = "" if row["ours_ci"] is None else f" ±{row['ours_ci']:.2f}"
-        table.add_row(row["cell"], paper, f"{row['ours']:.2f}{interval}", spread, row["verdict"])
+        ours = "-" if row["ours"] is None else f"{row['ours']:.2f}{interval}"
+        table.add_row(row["cell"], paper, ours, spread, row["verdict"])
     console = Console()
     console.print(table)
     seeds = rows[0]["seeds"]

@@ -46,7 +46,7 @@ def measure_together(run_name: str, seeds: Sequence[int], scale: float) -> list[
 
 def picture(rows: list[dict[str, Any]]) -> Figure:
     """Draw error against hidden layers, one panel for each number of inner steps."""
-    found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows}
+    found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows if row["ours"] is not None}
     figure = Figure(figsize=(4 * len(STEPS), 4), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(STEPS), sharey=True))
     for ax, steps in zip(axes, STEPS, strict=True):

@@ -60,7 +60,7 @@ def run_of(method: str, steps: int) -> Run:
 
 def picture(rows: list[dict[str, Any]]) -> Figure:
     """Draw every method's test error against the inner steps, with intervals over seeds."""
-    found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows}
+    found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows if row["ours"] is not None}
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     ax = figure.subplots()
     for shift, method in enumerate(METHODS):
