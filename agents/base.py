@@ -28,7 +28,7 @@ from metarl.agents.worlds import EpisodeWorld, PolicyWorld, World, make_env, mak
 from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.learner import Layout
 from metarl.logger import figures, measure_steps, seconds_by_part
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Outcome, OuterLoop
+from metarl.outer import TRPO, GradientDescent, Outcome, OuterLoop
 from metarl.problems import Rollouts
 from metarl.rules import UpdateRule
 
@@ -72,7 +72,7 @@ class Agent:
         rule: the update rule's class, called with theta's layout and ``rule_kwargs``.
         rule_kwargs: the rule's other arguments.
         outer: ``"trpo"`` (the default for policies), ``"policy_gradient"``, ``"gradient_descent"`` (the default for
-            predictors), or a configured ``TRPO(...)`` or ``GradientDescent(...)``.
+            predictors), or a configured ``TRPO(...)``, ``GradientDescent(...)`` or ``HypergradientDescent(...)``.
         inner_steps: T, the inner steps in training.
         first_order: treat inner gradients and losses as constants.
         inner_clip: clip every entry of the inner gradients to plus or minus this, or None.
@@ -156,10 +156,8 @@ class Agent:
         if rollouts is not None and not is_policy:
             raise ConfigError(f"rollouts={rollouts!r} is for policies; {env} has few-shot episodes, which are not sampled")
         self.outer = _make_outer(outer, "trpo" if is_policy else "gradient_descent")
-        natural = isinstance(self.outer, TRPO) or (isinstance(self.outer, HypergradientDescent) and self.outer.trpo is not None)
-        if natural and not is_policy:
-            raise ConfigError(f"outer='trpo' needs a policy, but {env} has few-shot episodes; use 'gradient_descent'")
         self.inner = InnerLoop(self.world.problem, made, inner_steps, first_order, inner_clip)
+        self.outer.check(self.inner)
         self.meta = self.inner.initial_meta()
         self.outer.start(self.meta)
         self.iteration = 0
@@ -494,9 +492,7 @@ class Agent:
         name = loop.pop("name")
         if outer is None and not hasattr(outer_loops, name):
             raise CheckpointError(f"checkpoint {path} was made with the outer loop {name}: hand it in, load(path, outer=...)")
-        if loop.get("trpo") is not None:
-            loop["trpo"] = TRPO(**loop["trpo"])
-        arguments["outer"] = getattr(outer_loops, name)(**loop) if outer is None else outer
+        arguments["outer"] = getattr(outer_loops, name).of(loop) if outer is None else outer
         arguments["rollouts"] = None if arguments["rollouts"] is None else Rollouts(**arguments["rollouts"])
         arguments["rule"] = found
         agent = cls.__new__(cls)

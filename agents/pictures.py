@@ -56,6 +56,8 @@ def _updates(agent: Agent) -> Figure | None:
     for ax, step in zip(axes, steps, strict=True):
         with torch.no_grad():
             gradient = torch.vmap(torch.func.grad(agent.world.problem.loss))(found.parameters[step], found.experiences[step])
+            if agent.inner.clip is not None:
+                gradient = gradient.clamp(-agent.inner.clip, agent.inner.clip)
             change = found.parameters[step + 1] - found.parameters[step]
         for layer, name in enumerate(layout.layers):
             own = (layout.layer_index() == layer).nonzero().squeeze(1)
@@ -65,8 +67,10 @@ def _updates(agent: Agent) -> Figure | None:
         ax.axhline(0, color="black", linewidth=0.5)
         ax.axvline(0, color="black", linewidth=0.5)
         for limits, values in ((ax.set_xlim, gradient), (ax.set_ylim, change)):
-            reach = float(values[:, : layout.size].abs().flatten()[:: max(1, values.numel() // 2**20)].quantile(0.995))
-            limits(-1.2 * reach - 1e-12, 1.2 * reach + 1e-12)
+            sizes = values[:, : layout.size].abs().flatten()
+            sizes = sizes[sizes.isfinite()][:: max(1, sizes.numel() // 2**20)]
+            reach = 1.2 * float(sizes.quantile(0.995)) if sizes.numel() else 0.0
+            limits(-(reach or 1.0), reach or 1.0)
         ax.set(title=f"step {step + 1}", xlabel="gradient")
         ax.ticklabel_format(style="sci", scilimits=(-2, 3))
     axes[0].set_ylabel("change of theta")

@@ -43,7 +43,7 @@ class TURTLE(Agent):
         steps = options.get("inner_steps", 1)
         best: tuple[Input, ...] = ("gradient",) if steps == 1 else ("gradient", "gradient-history", "time")
         rule_kwargs = {
-            "hidden": list(hidden),
+            "hidden": list(hidden) if isinstance(hidden, Sequence) else hidden,
             "activation": activation,
             "inputs": list(best if inputs is None else as_names(inputs)),
             "beta": beta,

@@ -52,7 +52,7 @@ class InnerLoop:
         steps: T, the inner steps in training.
         first_order: treat gradients and losses as constants in the meta-gradient, as first-order MAML and the LSTM
             meta-learner do.
-        clip: clip every entry of the gradients to plus or minus this (TURTLE's code: 10), or None.
+        clip: clip every entry of the gradients, an infinite one too, to plus or minus this (TURTLE's code: 10), or None.
 
     Raises:
         ConfigError: ``steps`` or ``clip`` is not positive, or the rule was built for another network.
@@ -67,6 +67,8 @@ class InnerLoop:
         clip: float | None = None,
     ) -> None:
         require_positive(inner_steps=steps, **({} if clip is None else {"inner_clip": clip}))
+        if int(steps) != steps:
+            raise ConfigError(f"inner_steps={steps!r} must be a whole number")
         if rule.layout != problem.learner.layout:
             raise ConfigError(
                 f"rule={type(rule).__name__} was built for {rule.layout.size} parameters, but the network's adapted ones are "

@@ -1,7 +1,10 @@
 """The errors that metarl raises for bad input: each names the field, the value and the remedy."""
 
 import difflib
+import math
 from collections.abc import Iterable
+
+import numpy as np
 
 
 class MetaRLError(Exception):
@@ -33,14 +36,18 @@ def unknown_name(field: str, value: object, known: Iterable[str]) -> ConfigError
 
 
 def require_positive(**fields: float) -> None:
-    """Raise ConfigError for the first field whose value is not above zero."""
+    """Raise ConfigError for the first field whose value is not a finite number above zero."""
     for field, value in fields.items():
-        if not value > 0:
-            raise ConfigError(f"{field}={value!r} must be above zero")
+        if not _is_number(value) or not 0 < value < math.inf:
+            raise ConfigError(f"{field}={value!r} must be {'above zero' if _is_number(value) else 'a number above zero'}")
 
 
 def require_between(low: float, high: float, **fields: float) -> None:
     """Raise ConfigError for the first field whose value lies outside [low, high]."""
     for field, value in fields.items():
-        if not low <= value <= high:
-            raise ConfigError(f"{field}={value!r} must lie in [{low}, {high}]")
+        if not _is_number(value) or not low <= value <= high:
+            raise ConfigError(f"{field}={value!r} must {'lie' if _is_number(value) else 'be a number'} in [{low:g}, {high:g}]")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 import metarl
+from metarl import rules
 from metarl.errors import ConfigError, NonFiniteError, TaskError
 from metarl.rules import GradientDescent
 from tests.worlds import WORLDS, flat, make
@@ -459,3 +460,59 @@ def test_clipping_bounds_the_step():
     before = flat(agent.meta)
     agent.learn(1)
     assert (flat(agent.meta) - before).abs().max().item() == pytest.approx(1e-4, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rule": rules.MetaLSTM}, "rule=MetaLSTM has more than learned rates for alpha to be"),
+        ({"rule": rules.TURTLE}, "rule=TURTLE has more than learned rates"),
+        ({"rule": GradientDescent}, "rule=GradientDescent has no learned rates"),
+    ],
+)
+def test_hypergradients_need_rates(changes, says):
+    with pytest.raises(ConfigError, match=says):
+        metarl.Agent("MLP", "metarl/Sine-v0", outer=metarl.HypergradientDescent(), **changes)
+    agent = metarl.Agent("MLP", "metarl/Sine-v0", outer=metarl.HypergradientDescent(), rule=rules.MetaSGD)
+    assert agent.learn(1).meta["rule.alpha"].std() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"alpha_hyper": -1.0}, "alpha_hyper=-1.0 must lie in"),
+        ({"alpha_hyper": "x"}, "alpha_hyper='x' must be a number"),
+        ({"learning_rate": float("inf")}, "learning_rate=inf must be above zero"),
+        ({"reduction": "max"}, "reduction='max' must be 'sum' or 'mean'"),
+        ({"optimizer": "Sgd"}, "optimizer='Sgd' is not known: choose one of"),
+        ({"optimizer": "AdamW"}, "not on parameters as weight decay does"),
+        ({"optimizer_kwargs": {"weight_decay": 0.1}}, "not on parameters as weight decay does"),
+        ({"optimizer": "Adam", "trpo": metarl.TRPO()}, "optimizer='Adam' has no part under TRPO"),
+        ({"trpo": True}, "trpo=True must be a metarl.TRPO"),
+    ],
+)
+def test_hypergradient_options_are_checked(options, says):
+    with pytest.raises(ConfigError, match=says):
+        metarl.HypergradientDescent(**options)
+
+
+def test_alpha_maml_says_what_it_cannot_do():
+    with pytest.raises(ConfigError, match="outer='trpo' needs a policy"):
+        metarl.AlphaMAML("MLP", "metarl/Sine-v0", outer="trpo")
+    with pytest.raises(ConfigError, match="moves no rates: give AlphaMAML a metarl"):
+        metarl.AlphaMAML("MLP", "metarl/Sine-v0", outer=metarl.GradientDescent())
+    with pytest.raises(ConfigError, match="hidden=20 must be the widths"):
+        metarl.TURTLE("MLP", "metarl/Sine-v0", hidden=20)
+    with pytest.raises(ConfigError, match="inputs=5 must be names"):
+        metarl.TURTLE("MLP", "metarl/Sine-v0", inputs=5)
+    with pytest.raises(ConfigError, match="inner_clip='x' must be a number above zero"):
+        metarl.MAML("MLP", "metarl/Sine-v0", inner_clip="x")
+    with pytest.raises(ConfigError, match=r"inner_steps=2.5 must be a whole number"):
+        metarl.MAML("MLP", "metarl/Sine-v0", inner_steps=2.5)
+
+
+def test_pictures_of_an_adaptation_that_diverges():
+    agent = metarl.MetaSGD("MLP", "metarl/Sine-v0", rate=1e30, inner_steps=4, policy_kwargs={"init": "torch"})
+    assert not agent.evaluate(3).mean[-1] < 1e30
+    for figure in agent.pictures().values():
+        figure.canvas.draw()

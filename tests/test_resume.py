@@ -17,6 +17,9 @@ SMALL = {
     "lstm-sine": ["--gradient.no-compile", "--policy-kwargs", '{"hidden": [8]}', "--meta-batch", "2"],
     "turtle-sine-5": ["--gradient.no-compile", "--policy-kwargs", '{"hidden": [8]}'],
     "alpha-maml-sine": ["--policy-kwargs", '{"hidden": [8]}', "--meta-batch", "4"],
+    "navigation-varying-start": [
+        *["--agent", "alpha-maml", "--policy-kwargs", '{"hidden": [8]}', "--rollouts.trajectories", "4", "--meta-batch", "4"],
+    ],
     "bandit": ["--policy-kwargs", '{"hidden": [4]}', "--rollouts.trajectories", "2", "--meta-batch", "4"],
 }
 COMMON = [

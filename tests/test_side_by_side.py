@@ -1,5 +1,7 @@
 """Seeds trained side by side are the seeds trained one by one."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -38,10 +40,40 @@ def test_one_that_is_not_finite_stops_alone():
     agents = [make(seed, metarl.MAML, **PLAIN) for seed in range(3)]
     with torch.no_grad():
         agents[1].meta["theta"].fill_(float("inf"))
+    generator = agents[1].generator.get_state()
     assert learn_side_by_side(agents, 3) == [3, 0, 3]
     assert flat(agents[1].meta).isinf().all()
+    assert torch.equal(agents[1].generator.get_state(), generator)
+    assert not agents[1].outer.state_dict()["state"]
     for seed in (0, 2):
         torch.testing.assert_close(flat(agents[seed].meta), flat(make(seed, metarl.MAML, **PLAIN).learn(3).meta))
+
+
+def test_agents_that_were_interrupted_are_as_after_their_last_step():
+    agents = [make(seed) for seed in range(2)]
+
+    def interrupt(step):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn_side_by_side(agents, 5, on_step=interrupt)
+    for seed, agent in enumerate(agents):
+        assert agent.iteration == 2
+        torch.testing.assert_close(flat(agent.learn(2).meta), flat(make(seed).learn(4).meta), rtol=0, atol=1e-12)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_side_by_side_is_eager():
+    def learned(compile):
+        outer = metarl.GradientDescent(clip_task=0.5, clip_norm=0.3, compile=compile)
+        agents = [make(seed, outer=outer, hidden=(4,)) for seed in range(2)]
+        learn_side_by_side(agents, 3)
+        return [flat(agent.meta) for agent in agents]
+
+    for fast, eager in zip(learned(True), learned(False), strict=True):
+        torch.testing.assert_close(fast, eager, rtol=1e-9, atol=1e-12)
 
 
 def test_only_what_differs_in_seed_can_learn_side_by_side():
@@ -51,6 +83,13 @@ def test_only_what_differs_in_seed_can_learn_side_by_side():
         learn_side_by_side([make(0, metarl.MAML), make(1, metarl.MAML, inner_steps=3)], 1)
     with pytest.raises(ConfigError, match="agents differ in rule"):
         learn_side_by_side([make(0), make(0, metarl.MetaLSTM)], 1)
+    with pytest.raises(ConfigError, match="one agent twice"):
+        learn_side_by_side([agent := make(0), agent], 1)
+    with pytest.raises(ConfigError, match="optimizer='NAdam' does not treat every number by itself"):
+        learn_side_by_side([make(0, outer=metarl.GradientDescent(optimizer="NAdam"))], 1)
+    own = metarl.MAML(torch.nn.Linear(1, 1), "metarl/Sine-v0")
+    with pytest.raises(ConfigError, match="policy: only agents that were given it by name"):
+        learn_side_by_side([own, metarl.MAML(torch.nn.Linear(1, 1), "metarl/Sine-v0", seed=1)], 1)
     with pytest.raises(ConfigError, match="MAML with TRPO cannot learn side by side"):
         learn_side_by_side([metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0")], 1)
 

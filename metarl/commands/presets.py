@@ -54,13 +54,13 @@ class Run:
     trpo: TRPO = field(default_factory=TRPO)
     """TRPO's options."""
     gradient: GradientDescent = field(default_factory=GradientDescent)
-    """The options of policy gradient and gradient descent."""
+    """The options of policy gradient and gradient descent; Alpha MAML has its own, --alpha, with neither clip nor compiler."""
     alpha: tyro.conf.AvoidSubcommands[HypergradientDescent] = field(default_factory=HypergradientDescent)
     """Alpha MAML's options; under TRPO the rest are --trpo's."""
     rollouts: Rollouts = field(default_factory=Rollouts)
     """How trajectories are sampled and turned into a loss."""
     inner_steps: int = 1
-    """Inner steps in training."""
+    """Inner steps in training (the enhanced LSTM's paper: 8)."""
     first_order: bool = False
     """Treat inner gradients and losses as constants; the LSTM meta-learner always does."""
     inner_clip: float | None = None
@@ -237,6 +237,19 @@ PRESETS: dict[str, tuple[str, Run]] = {
         replace(
             TURTLE_SINE_RUN,
             agent="meta-lstm",
+            inner_clip=None,
+            gradient=GradientDescent(clip_norm=0.25, compile=True),
+            meta_batch=1,
+            iterations=70000,
+            validate_every=2500,
+        ),
+    ),
+    "lstm2-sine": (
+        "sine waves with the enhanced LSTM meta-learner and its 8 inner steps",
+        replace(
+            TURTLE_SINE_RUN,
+            agent="meta-lstm-2",
+            inner_steps=8,
             inner_clip=None,
             gradient=GradientDescent(clip_norm=0.25, compile=True),
             meta_batch=1,

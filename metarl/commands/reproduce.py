@@ -117,9 +117,10 @@ def main(arguments: list[str]) -> int:
         content = {"table": given.table, "rows": rows, "command": command, "seconds": round(seconds, 1)}
         with whole(given.json) as path:
             path.write_text(json.dumps(content, indent=2) + "\n")
-        _partial(settled).unlink(missing_ok=True)
+        if set(results) <= {(cell.run_name, settled.first_seed + seed) for cell in measured_cells for seed in range(seeds)}:
+            _partial(settled).unlink(missing_ok=True)  # else it holds runs that this command did not ask for
     if given.picture:
-        table.picture(rows).savefig(given.picture, dpi=120)
+        table.picture(rows, settled.scale).savefig(given.picture, dpi=120)
     return 0
 
 
@@ -221,6 +222,9 @@ def _row(cell: Cell, found: list[Measured], given: Settled, over_seeds: bool) ->
     verdict = "not finite" if ours is None else cell.verdict(ours, interval or 0.0)
     if ours is not None and len(means) < len(found):
         verdict += f"; {len(found) - len(means)} of {len(found)} seeds not finite, left out"
+    stopped = sum(one.stopped and isfinite(one.mean) for one in found)
+    if stopped:
+        verdict += f"; {stopped} of {len(found)} seeds stopped early at a loss that was not finite"
     return {
         "cell": cell.name if given.scale == 1 else f"{cell.name} (scale {given.scale:g})",
         "paper": cell.paper,

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -33,7 +33,15 @@ class Outcome:
 class OuterLoop(ABC):
     """Improves the meta-parameters; changes the tensors of ``meta`` in place, or leaves them all as they were."""
 
-    def start(self, meta: Meta) -> None:  # noqa: B027 - most need nothing
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Self:
+        """Return the loop with these options, in plain containers as a checkpoint holds them."""
+        return cls(**options)
+
+    def check(self, inner: InnerLoop) -> None:  # noqa: B027 - most need nothing
+        """Raise ConfigError if the loop cannot improve this inner loop's problem or rule."""
+
+    def start(self, meta: Meta) -> None:  # noqa: B027
         """Prepare for these meta-parameters, for example make an optimiser."""
 
     @abstractmethod

@@ -22,6 +22,8 @@ from metarl.problems.base import Tasks
 
 UNFIT = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
 """Optimisers that need a closure, sparse gradients or matrices; theta is a vector."""
+ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adamax", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Rprop")
+"""Optimisers that treat every number by itself, so that agents side by side can share a step."""
 
 
 @dataclass
@@ -162,7 +164,8 @@ def meta_gradient(
         return outer_loss(meta, *tree_map(lambda tensor: tensor.unsqueeze(0), task))
 
     gradients, losses = torch.vmap(grad_and_value(task_loss), in_dims=(None, 0, 0))(meta, experiences, query)
-    gradients["theta"] = gradients["theta"].clamp(-clip_task, clip_task)
+    own = gradients["theta"]
+    gradients["theta"] = torch.where(own.isfinite(), own.clamp(-clip_task, clip_task), own)  # an infinite one must be seen
     return losses.detach().mean(), {name: value.mean(0) for name, value in gradients.items()}
 
 

@@ -4,20 +4,23 @@ Behl, Baydin and Torr 2019, "Alpha MAML: Adaptive Model-Agnostic Meta-Learning",
 al. 2018, "Online Learning Rate Adaptation with Hypergradient Descent".
 """
 
+import sys
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
 
 from metarl import processes
 from metarl.adaptation import InnerLoop, Meta
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_between, require_positive
 from metarl.outer.base import Outcome, OuterLoop, collect, require_finite
-from metarl.outer.gradient_descent import gather, make_optimizer, meta_gradient, require_optimizer, total_norm
+from metarl.outer.gradient_descent import ELEMENTWISE, gather, make_optimizer, meta_gradient, require_optimizer, total_norm
 from metarl.outer.trpo import TRPO
 from metarl.problems.base import Tasks
-from metarl.problems.policy import PolicyProblem
+
+DIRECTIONS = tuple(name for name in ELEMENTWISE if name != "AdamW")
+"""Optimisers whose step depends on the gradients alone."""
 
 
 @dataclass
@@ -33,10 +36,11 @@ class HypergradientDescent(OuterLoop):
       this is the paper's $\alpha_i + \hat\alpha \sum_t \langle \nabla L_t(\theta'_t), \nabla L_t(\theta) \rangle$; for more it
       is the derivative through all of them. Whatever rates the rule has (one, or one for each layer or step) are moved.
 
-    With both hyper-rates zero it is MAML with the same optimiser.
+    With both hyper-rates zero it is MAML with the same optimiser. A step that TRPO's line search refuses leaves the direction
+    as it was.
 
     Raises:
-        ConfigError: a rate out of range, an unknown optimiser, or an optimiser beside TRPO.
+        ConfigError: a rate out of range, an optimiser that does not fit, or one beside TRPO.
     """
 
     learning_rate: float | None = None
@@ -60,22 +64,40 @@ class HypergradientDescent(OuterLoop):
         if self.learning_rate is not None:
             require_positive(learning_rate=self.learning_rate)
         for name in ("alpha_hyper", "beta_hyper"):
-            if getattr(self, name) is not None and not getattr(self, name) >= 0:
-                raise ConfigError(f"{name}={getattr(self, name)!r} must not be negative")
+            if getattr(self, name) is not None:
+                require_between(0, sys.float_info.max, **{name: getattr(self, name)})
         if self.reduction not in ("sum", "mean"):
             raise ConfigError(f"reduction={self.reduction!r} must be 'sum' or 'mean'")
         require_optimizer(self.optimizer)
-        if self.trpo is not None and self.optimizer != "SGD":
+        if self.optimizer not in DIRECTIONS or self.optimizer_kwargs.get("weight_decay", 0) != 0:
+            raise ConfigError(
+                f"optimizer={self.optimizer!r}, optimizer_kwargs={self.optimizer_kwargs!r}: a direction can depend on "
+                f"gradients only, not on parameters as weight decay does; use one of {', '.join(DIRECTIONS)} without it"
+            )
+        if self.trpo is not None and not isinstance(self.trpo, TRPO):
+            raise ConfigError(f"trpo={self.trpo!r} must be a metarl.TRPO(...) or None")
+        if self.trpo is not None and (self.optimizer != "SGD" or self.optimizer_kwargs):
             raise ConfigError(f"optimizer={self.optimizer!r} has no part under TRPO, which makes its own direction")
 
-    def start(self, meta: Meta) -> None:
-        """Make the optimiser, which turns gradients into directions at rate one, and begin at the first beta.
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Self:
+        """Return the loop with these options, in plain containers as a checkpoint holds them."""
+        trpo = options["trpo"]
+        return cls(**{**options, "trpo": None if trpo is None else TRPO.of(trpo)})
 
-        Raises:
-            ConfigError: the rule has no rates to learn.
-        """
-        if not any(name.startswith("rule.") for name in meta):
-            raise ConfigError("the rule has no learned rates for alpha: use MetaSGD, or GradientDescent with learned='global'")
+    def check(self, inner: InnerLoop) -> None:
+        """Raise ConfigError if the rule's own parameters are not rates, or the problem has no policy for TRPO."""
+        own = {name for name, _ in inner.rule.named_parameters()}
+        if not own or own != set(inner.rule.rate_parameters):
+            raise ConfigError(
+                f"rule={type(inner.rule).__name__} has {'no' if not own else 'more than'} learned rates for alpha to be: "
+                "use MetaSGD, or GradientDescent with learned='global'"
+            )
+        if self.trpo is not None:
+            self.trpo.check(inner)
+
+    def start(self, meta: Meta) -> None:
+        """Make the optimiser, which turns gradients into directions at rate one, and begin at the first beta."""
         beta, beta_hyper = (0.001, 1e-7) if self.trpo is None else (1.0, 0.01)
         self.beta = torch.tensor(beta if self.learning_rate is None else self.learning_rate, dtype=torch.float64)
         self._beta_hyper = beta_hyper if self.beta_hyper is None else self.beta_hyper
@@ -86,8 +108,6 @@ class HypergradientDescent(OuterLoop):
     def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
         """Adapt, differentiate, and move beta, theta and alpha, in this order."""
         if self.trpo is not None:
-            if not isinstance(inner.problem, PolicyProblem):
-                raise ConfigError("trpo needs a policy problem; predictors have no KL limit")
             adaptation, query = collect(inner, meta, tasks, generator)
             experiences = adaptation.experiences
         else:
@@ -103,8 +123,9 @@ class HypergradientDescent(OuterLoop):
         if self.trpo is not None:
             before = {name: value.detach().clone() for name, value in _moving(meta).items()}
             outcome = self.trpo.improve(inner, meta, _moving(meta), adaptation, query, generator, float(beta))
-            for name, last in self._last.items():
-                last.copy_((meta[name].detach() - before[name]) / beta if beta else torch.zeros_like(last))
+            if outcome.metrics["step_accepted"]:  # else the last direction stays, or beta would never move again
+                for name, last in self._last.items():
+                    last.copy_((meta[name].detach() - before[name]) / beta)
         else:
             outcome = Outcome(found, query, loss, {"gradient_norm": norm})
             for name, last in self._last.items():

@@ -52,11 +52,14 @@ class TRPO(OuterLoop):
         require_between(0, 1, backtrack=self.backtrack, fisher_fraction=self.fisher_fraction, damping=self.damping)
         require_positive(fisher_fraction=self.fisher_fraction)
 
+    def check(self, inner: InnerLoop) -> None:
+        """Raise ConfigError if the problem has no policy."""
+        if not isinstance(inner.problem, PolicyProblem):
+            raise ConfigError("outer='trpo' needs a policy; predictors have no KL limit, use 'gradient_descent'")
+
     def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
         """Sample, adapt, sample with the adapted policies, and take one trust-region step."""
-        problem = inner.problem
-        if not isinstance(problem, PolicyProblem):
-            raise ConfigError("outer='trpo' needs a policy problem; predictors have no KL limit, use 'gradient_descent'")
+        self.check(inner)
         adaptation, query = collect(inner, meta, tasks, generator)
         return self.improve(inner, meta, meta, adaptation, query, generator)
 

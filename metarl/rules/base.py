@@ -23,6 +23,8 @@ class UpdateRule(nn.Module, ABC):
         layout: the names and shapes behind theta's P coordinates.
     """
 
+    rate_parameters: tuple[str, ...] = ()
+    """The names of the parameters that are rates, so that hypergradient descent may move them as alpha."""
     width: int = 1
     """How many numbers a step works with for each coordinate; evaluations take fewer tasks at once where it is large."""
 

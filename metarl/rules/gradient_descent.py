@@ -39,6 +39,7 @@ class GradientDescent(UpdateRule):
         [0.5, 2.0]
     """
 
+    rate_parameters = ("table",)
     table: Tensor
     layer: Tensor
 

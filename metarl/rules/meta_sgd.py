@@ -32,6 +32,8 @@ class MetaSGD(UpdateRule):
         [0.5, 2.0]
     """
 
+    rate_parameters = ("alpha",)
+
     def __init__(self, layout: Layout, rate: float = 0.1) -> None:
         super().__init__(layout)
         require_positive(rate=rate)

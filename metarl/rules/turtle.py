@@ -18,7 +18,7 @@ from metarl.rules.preprocess import log_sign
 Input = Literal["gradient", "loss", "processed-gradient", "processed-loss", "gradient-history", "update-history", "time"]
 SMALL = 0.1
 """What the weights of a start as gradient descent are multiplied with, but for the two units that carry the gradient."""
-WIDTH = {"processed-gradient": 2, "processed-loss": 2}
+COLUMNS = {"processed-gradient": 2, "processed-loss": 2}
 """How many numbers an input has for each coordinate, where it is not one."""
 
 
@@ -40,7 +40,7 @@ class TURTLE(UpdateRule):
         alpha: ``"uniform"``, the rates are learned and start in U[0, 1] as in the authors' code; ``"ones"``, they are
             learned and start at one; ``"fixed"``, they stay one as in the paper's Figure 1.
         rate: start as gradient descent with this rate, exactly, rather than from random weights: two units of each hidden
-            layer carry the gradient and its negative, and all learned rates start at this one.
+            layer carry the gradient and its negative, and all learned rates start at this one, whatever ``alpha`` says.
         steps: the inner steps in training; with one, a history or the time says nothing and is refused.
 
     Raises:
@@ -72,11 +72,13 @@ class TURTLE(UpdateRule):
         require_between(0, 1, beta=beta)
         require_positive(steps=steps)
         self.inputs = _checked(inputs, steps)
+        if not isinstance(hidden, Sequence):
+            raise ConfigError(f"hidden={hidden!r} must be the widths of the hidden layers, such as (20, 20); () for none")
         if alpha not in ("uniform", "ones", "fixed"):
             raise ConfigError(f"alpha={alpha!r} must be 'uniform', 'ones' or 'fixed'")
         self.beta = beta
         self.width = max(hidden, default=1)
-        self.network = mlp(sum(WIDTH.get(name, 1) for name in self.inputs), 1, hidden, activation, init="torch")
+        self.network = mlp(sum(COLUMNS.get(name, 1) for name in self.inputs), 1, hidden, activation, init="torch")
         if rate is not None:
             require_positive(rate=rate)
             # with learned rates alpha starts at the rate and the network at minus the gradient, so that TRPO's damping, which
@@ -99,7 +101,7 @@ class TURTLE(UpdateRule):
                 f"rate={rate} needs activation='relu' and hidden layers of at least two units, "
                 f"not activation={activation!r} and hidden={tuple(hidden)}: change them, or use rate=None"
             )
-        column = sum(WIDTH.get(name, 1) for name in self.inputs[: self.inputs.index("gradient")])
+        column = sum(COLUMNS.get(name, 1) for name in self.inputs[: self.inputs.index("gradient")])
         linear = [layer for layer in self.network if isinstance(layer, nn.Linear)]
         with torch.no_grad():
             for layer in linear[:-1]:
@@ -145,6 +147,8 @@ class TURTLE(UpdateRule):
 
 def as_names(inputs: Input | Sequence[Input]) -> tuple[Input, ...]:
     """Return input names as a tuple; one name may stand alone."""
+    if not isinstance(inputs, Sequence):
+        raise ConfigError(f"inputs={inputs!r} must be names: {', '.join(get_args(Input))}")
     return (inputs,) if isinstance(inputs, str) else tuple(inputs)
 
 

@@ -19,6 +19,8 @@ STARTS = ((1e-1, 1e-3), (1e-2, 1e-4), (1e-3, 1e-5), (1e-4, 1e-6), (1e-5, 1e-7))
 """Initial alpha and beta; the paper names the last three, and calls them untuned."""
 ALPHA_HYPERS = (1e-4, 1e-5, 1e-6)
 BETA_HYPERS = (1e-6, 1e-7, 1e-8)
+PAIRS = ((0.0, 0.0), *((a, b) for a in ALPHA_HYPERS for b in BETA_HYPERS))
+"""MAML, and all pairs of hyper-rates."""
 CHOSEN = (1e-5, 1e-7)
 """The hyper-rates that Alpha MAML is compared at, the same for every start."""
 THRESHOLD = 3.0
@@ -30,8 +32,7 @@ def cells() -> list[Cell]:
     """Return the table's cells: MAML and every pair of hyper-rates at every start, and MAML minus Alpha MAML."""
     found = []
     for start in STARTS:
-        pairs = [(0.0, 0.0), *((a, b) for a in ALPHA_HYPERS for b in BETA_HYPERS)]
-        found += [Cell(_name(start, pair), _name(start, pair)) for pair in pairs]
+        found += [Cell(_name(start, pair), _name(start, pair)) for pair in PAIRS]
         pair = (_name(start, (0.0, 0.0)), _name(start, CHOSEN))
         found.append(Cell("", f"alpha {start[0]:g}, beta {start[1]:g}: MAML minus Alpha MAML", not_below=0.0, difference=pair))
     return found
@@ -42,10 +43,13 @@ def _name(start: tuple[float, float], hypers: tuple[float, float]) -> str:
     return f"alpha {start[0]:g}, beta {start[1]:g}: {kind}"
 
 
+def _cap(scale: float) -> int:
+    return max(WINDOW, round(CAP * scale))
+
+
 def measure(run_name: str, seed: int, scale: float) -> dict[str, Measured]:
     """Train until the loss is reached, and return the iterations; the cap if it is not, or if the run is not finite."""
-    pairs = [(0.0, 0.0), *((a, b) for a in ALPHA_HYPERS for b in BETA_HYPERS)]
-    start, hypers = next((s, p) for s in STARTS for p in pairs if _name(s, p) == run_name)
+    start, hypers = next((s, p) for s in STARTS for p in PAIRS if _name(s, p) == run_name)
     agent = AlphaMAML(
         "MLP",
         "metarl/Sine-v0",
@@ -56,7 +60,7 @@ def measure(run_name: str, seed: int, scale: float) -> dict[str, Measured]:
         outer=HypergradientDescent(start[1], alpha_hyper=hypers[0], beta_hyper=hypers[1]),
         seed=seed,
     )
-    cap = max(WINDOW, round(CAP * scale))
+    cap = _cap(scale)
     losses: deque[float] = deque(maxlen=WINDOW)
 
     def goes_on(local: dict[str, Any], _: Any) -> bool:
@@ -71,19 +75,20 @@ def measure(run_name: str, seed: int, scale: float) -> dict[str, Measured]:
     return {run_name: Measured(float(agent.iteration if reached else cap))}
 
 
-def picture(rows: list[dict[str, Any]]) -> Figure:
+def picture(rows: list[dict[str, Any]], scale: float) -> Figure:
     """Draw a grid of iterations for every start; the cap is left blank, as in the paper."""
+    cap = _cap(scale)
     found = {row["cell"].split(" (scale")[0]: row["ours"] for row in rows}
     figure = Figure(figsize=(3.1 * len(STARTS), 3.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(STARTS), sharey=True))
     for ax, start in zip(axes, STARTS, strict=True):
         grid = np.array([[found.get(_name(start, (a, b)), np.nan) for b in BETA_HYPERS] for a in ALPHA_HYPERS])
-        image = ax.imshow(np.where(grid >= CAP, np.nan, grid), vmin=0, vmax=CAP, cmap="viridis_r")
+        image = ax.imshow(np.where(grid >= cap, np.nan, grid), vmin=0, vmax=cap, cmap="viridis_r")
         for (row, column), value in np.ndenumerate(grid):
-            if value < CAP:
-                ax.text(column, row, f"{value:.0f}", ha="center", va="center", color="white" if value > CAP / 2 else "black")
+            if value < cap:
+                ax.text(column, row, f"{value:.0f}", ha="center", va="center", color="white" if value > cap / 2 else "black")
         maml = found.get(_name(start, (0.0, 0.0)), np.nan)
-        ax.set_title(f"alpha {start[0]:g}, beta {start[1]:g}\nMAML: {'not reached' if maml >= CAP else f'{maml:.0f}'}")
+        ax.set_title(f"alpha {start[0]:g}, beta {start[1]:g}\nMAML: {'not reached' if maml >= cap else f'{maml:.0f}'}")
         ax.set_xticks(range(len(BETA_HYPERS)), [f"{b:g}" for b in BETA_HYPERS])
         ax.set_yticks(range(len(ALPHA_HYPERS)), [f"{a:g}" for a in ALPHA_HYPERS])
         ax.set_xlabel("hyper-rate of beta")

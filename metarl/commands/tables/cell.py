@@ -14,6 +14,8 @@ class Measured:
     mean: float
     ci95: float | None = None
     values: tuple[float, ...] = ()
+    stopped: bool = False
+    """Whether the run ended early because a loss was not finite; the figure is of what it had learned until then."""
 
     @classmethod
     def of(cls, evaluation: Evaluation, step: int) -> "Measured":

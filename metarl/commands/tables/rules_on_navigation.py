@@ -5,6 +5,7 @@ from typing import Any
 
 from metarl.commands.presets import PRESETS, VARYING
 from metarl.commands.tables.cell import Cell, Measured
+from metarl.errors import NonFiniteError
 
 TITLE = "All rules on 2D navigation: return after one step, 600 unseen tasks (Meta-SGD's Table 4 has the first two)"
 PRESET = "navigation-best"
@@ -52,5 +53,9 @@ def measure(run_name: str, seed: int, scale: float) -> dict[str, Measured]:
     if rule in ("LSTM", "LSTM2", "TURTLE"):
         run = replace(run, trpo=replace(run.trpo, cg_iterations=CG_ITERATIONS))
     iterations = max(1, round(run.iterations * scale))
-    agent = run.make().learn(iterations, validate_every=run.validate_every, validation_tasks=run.validation_tasks)
-    return {run_name: Measured.of(agent.restore_best().evaluate(TASKS), 1)}
+    agent, stopped = run.make(), False
+    try:
+        agent.learn(iterations, validate_every=run.validate_every, validation_tasks=run.validation_tasks)
+    except NonFiniteError:
+        stopped = True
+    return {run_name: replace(Measured.of(agent.restore_best().evaluate(TASKS), 1), stopped=stopped)}

@@ -44,7 +44,7 @@ def measure_together(run_name: str, seeds: Sequence[int], scale: float) -> list[
     return [{run_name: found["validation"]} for found in train(run, seeds, scale, test=False)]
 
 
-def picture(rows: list[dict[str, Any]]) -> Figure:
+def picture(rows: list[dict[str, Any]], scale: float) -> Figure:
     """Draw error against hidden layers, one panel for each number of inner steps."""
     found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows if row["ours"] is not None}
     figure = Figure(figsize=(4 * len(STEPS), 4), layout="constrained")
@@ -62,6 +62,7 @@ def picture(rows: list[dict[str, Any]]) -> Figure:
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("validation mean squared error")
     axes[0].legend(fontsize="small")
-    scale = rows[0]["cell"].partition(" (")[2].rstrip(")")
-    figure.suptitle("TURTLE on 5-shot sine waves: order, inner steps and hidden layers" + (f" ({scale})" if scale else ""))
+    figure.suptitle(
+        "TURTLE on 5-shot sine waves: order, inner steps and hidden layers" + (f" (scale {scale:g})" if scale != 1 else "")
+    )
     return figure

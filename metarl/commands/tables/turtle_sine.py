@@ -8,13 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.agents.side_by_side import learn_side_by_side
-from metarl.commands.presets import TURTLE_SINE_RUN, AgentName, Run
+from metarl.commands.presets import PRESETS, AgentName, Run
 from metarl.commands.tables.cell import Cell, Measured
-from metarl.outer import GradientDescent
 
 TITLE = "TURTLE, Figure 2: 5-shot sine regression, best validation and test mean squared error after T inner steps"
 INTERVAL = "seeds"
-DEFAULT_SEEDS, DEFAULT_SCALE = 10, 0.1
+DEFAULT_SEEDS, DEFAULT_SCALE = 10, 0.05
 TASKS = 70_000
 VALIDATE_EVERY = 2_500
 VALIDATION_TASKS, TEST_TASKS = 1_000, 2_000
@@ -43,22 +42,16 @@ def cells() -> list[Cell]:
 
 def run_of(method: str, steps: int) -> Run:
     """Return the settings of a method for a number of inner steps: the paper's, the authors' code's where it is silent."""
-    common = replace(TURTLE_SINE_RUN, inner_steps=steps, first_order=method.endswith("first order"))
-    clip = 10.0 if steps > 1 else None
+    turtle = replace(PRESETS[f"turtle-sine-{steps}"][1], first_order=method.endswith("first order"))
     if method.startswith("LSTM"):
         agent: AgentName = "meta-lstm-2" if method == "LSTM2" else "meta-lstm"
-        gradient = GradientDescent(clip_norm=0.25, compile=True)
-        return replace(common, agent=agent, rate=(), inner_clip=None, meta_batch=1, gradient=gradient)
-    gradient = GradientDescent(clip_task=clip, compile=True)
+        return replace(PRESETS["lstm-sine"][1], agent=agent, inner_steps=steps)
     if method.startswith("MAML"):
-        return replace(common, agent="maml", rate=(0.01,), meta_batch=1, inner_clip=clip, gradient=gradient)
-    beta, batch = {1: (0.0, 1), 5: (0.9, 2), 10: (0.3, 4)}.get(steps, (0.9, 2))
-    return replace(
-        common, agent="turtle", rate=(), agent_kwargs={"beta": beta}, meta_batch=batch, inner_clip=clip, gradient=gradient
-    )
+        return replace(turtle, agent="maml", agent_kwargs={}, rate=(0.01,), meta_batch=1)
+    return turtle
 
 
-def picture(rows: list[dict[str, Any]]) -> Figure:
+def picture(rows: list[dict[str, Any]], scale: float) -> Figure:
     """Draw every method's test error against the inner steps, with intervals over seeds."""
     found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows if row["ours"] is not None}
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -72,8 +65,7 @@ def picture(rows: list[dict[str, Any]]) -> Figure:
     ax.set(ylabel="test mean squared error", yscale="log")
     ax.grid(alpha=0.3, axis="y")
     ax.legend(fontsize="small")
-    scale = rows[0]["cell"].partition(" (")[2].rstrip(")")
-    figure.suptitle("5-shot sine waves after T inner steps" + (f" ({scale})" if scale else ""))
+    figure.suptitle("5-shot sine waves after T inner steps" + (f" (scale {scale:g})" if scale != 1 else ""))
     return figure
 
 
@@ -91,12 +83,13 @@ def train(run: Run, seeds: Sequence[int], scale: float, test: bool = True) -> li
     agents: list[Any] = [replace(run, seed=seed).make() for seed in seeds]
     iterations = max(1, round(TASKS * scale / run.meta_batch))
     every = min(VALIDATE_EVERY // run.meta_batch, iterations)
-    learn_side_by_side(agents, iterations, validate_every=every, validation_tasks=VALIDATION_TASKS)
+    taken = learn_side_by_side(agents, iterations, validate_every=every, validation_tasks=VALIDATION_TASKS)
     found = []
-    for agent in agents:
+    for agent, own in zip(agents, taken, strict=True):
+        stopped = own < iterations
         best = float("inf") if agent.best is None else -agent.best["score"]
-        found.append({"validation": Measured(best)})
+        found.append({"validation": Measured(best, stopped=stopped)})
         if test:
             figures = agent.restore_best().evaluate(TEST_TASKS)
-            found[-1]["test"] = Measured(float(figures.mean[-1]), float(figures.ci95[-1]))
+            found[-1]["test"] = Measured(float(figures.mean[-1]), float(figures.ci95[-1]), stopped=stopped)
     return found
