@@ -18,10 +18,9 @@ from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor, nn
 
-from metarl import checkpoint, processes, rules
-from metarl import outer as outer_loops
+from metarl import checkpoint, processes
 from metarl.adaptation import InnerLoop
-from metarl.agents import pictures
+from metarl.agents import pictures, saving
 from metarl.agents.callbacks import ProgressCallback
 from metarl.agents.evaluation import Evaluation
 from metarl.agents.worlds import EpisodeWorld, PolicyWorld, World, make_env, make_world
@@ -423,20 +422,7 @@ class Agent:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write everything a resumed run needs to a file, whole or not at all; return its path."""
-        return checkpoint.write(
-            path,
-            {
-                "agent": type(self).__name__,
-                "arguments": self.arguments,
-                "meta": {name: value.detach().cpu() for name, value in self.meta.items()},
-                "outer": self.outer.state_dict(),
-                "generator": self.generator.get_state(),
-                "device": self.device.type,
-                "iteration": self.iteration,
-                "num_timesteps": self.num_timesteps,
-                "best": self.best,
-            },
-        )
+        return checkpoint.write(path, saving.content(self))
 
     @classmethod
     def load(
@@ -473,43 +459,10 @@ class Agent:
             )
         if cls is Agent:
             cls = next((kind for kind in cls.__subclasses__() if kind.__name__ == content["agent"]), cls)
-        arguments = dict(content["arguments"])
-        handed = {"env": env, "policy": policy}
-        for name, value in handed.items():
-            arguments[name] = value if value is not None else arguments[name]
-            if arguments[name] is None:
-                raise CheckpointError(
-                    f"checkpoint {path} was made with its own {name}: hand it in again, load(path, {name}=...)"
-                )
-        found = rule or getattr(rules, arguments["rule"], None)
-        if found is None:
-            raise CheckpointError(
-                f"checkpoint {path} was made with the rule {arguments['rule']}: hand it in, load(path, rule=...)"
-            )
-        if isinstance(arguments["env"], gym.Env):
-            arguments["env_kwargs"] = {}
-        loop = dict(arguments.pop("outer"))
-        name = loop.pop("name")
-        if outer is None and not hasattr(outer_loops, name):
-            raise CheckpointError(f"checkpoint {path} was made with the outer loop {name}: hand it in, load(path, outer=...)")
-        arguments["outer"] = getattr(outer_loops, name).of(loop) if outer is None else outer
-        arguments["rollouts"] = None if arguments["rollouts"] is None else Rollouts(**arguments["rollouts"])
-        arguments["rule"] = found
+        arguments = saving.arguments(path, content, env, policy, rule, outer)
         agent = cls.__new__(cls)
         Agent.__init__(agent, **arguments, device=device, verbose=verbose, tensorboard_log=tensorboard_log)
-        shapes = {name: tuple(value.shape) for name, value in content["meta"].items()}
-        ours = {name: tuple(value.shape) for name, value in agent.meta.items()}
-        if shapes != ours:
-            raise CheckpointError(
-                f"checkpoint {path} holds meta-parameters {shapes}, but this agent has {ours}: hand in the same policy"
-            )
-        agent._set_meta(content["meta"])
-        agent.outer.load_state_dict(content["outer"])
-        if agent.device.type == content["device"]:
-            agent.generator.set_state(content["generator"])
-        else:  # another kind of device has another kind of generator: a new stream, not the old one again
-            agent.generator.manual_seed(agent.seed + 2**32 * content["iteration"])
-        agent.iteration, agent.num_timesteps, agent.best = content["iteration"], content["num_timesteps"], content["best"]
+        saving.restore(path, content, agent)
         return agent
 
     # -- Stable-Baselines3's habits
