@@ -200,6 +200,16 @@ TURTLE_SINE_RUN = Run(
     validation_tasks=1000,
 )
 
+LSTM_SINE_RUN = replace(
+    TURTLE_SINE_RUN,
+    agent="meta-lstm",
+    inner_clip=None,
+    gradient=GradientDescent(clip_norm=0.25, compile=True),
+    meta_batch=1,
+    iterations=70000,
+    validate_every=2500,
+)
+
 PRESETS: dict[str, tuple[str, Run]] = {
     "navigation": ("2D navigation from the origin (Meta-SGD Table 4, fixed start)", NAVIGATION),
     "navigation-varying-start": ("2D navigation, a start for each task (Meta-SGD Table 4)", replace(NAVIGATION, env=VARYING)),
@@ -232,30 +242,10 @@ PRESETS: dict[str, tuple[str, Run]] = {
             TURTLE_SINE_RUN, agent_kwargs={"beta": 0.3}, inner_steps=10, meta_batch=4, iterations=17500, validate_every=625
         ),
     ),
-    "lstm-sine": (
-        "sine waves with the LSTM meta-learner's settings",
-        replace(
-            TURTLE_SINE_RUN,
-            agent="meta-lstm",
-            inner_clip=None,
-            gradient=GradientDescent(clip_norm=0.25, compile=True),
-            meta_batch=1,
-            iterations=70000,
-            validate_every=2500,
-        ),
-    ),
+    "lstm-sine": ("sine waves with the LSTM meta-learner's settings", LSTM_SINE_RUN),
     "lstm2-sine": (
         "sine waves with the enhanced LSTM meta-learner and its 8 inner steps",
-        replace(
-            TURTLE_SINE_RUN,
-            agent="meta-lstm-2",
-            inner_steps=8,
-            inner_clip=None,
-            gradient=GradientDescent(clip_norm=0.25, compile=True),
-            meta_batch=1,
-            iterations=70000,
-            validate_every=2500,
-        ),
+        replace(LSTM_SINE_RUN, agent="meta-lstm-2", inner_steps=8),
     ),
     "alpha-maml-sine": (
         "sine waves with Alpha MAML: plain steps, rates that move",
