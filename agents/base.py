@@ -525,6 +525,8 @@ def _device(name: str) -> torch.device:
 
 
 def _make_rule(rule: type[UpdateRule], layout: Layout, rule_kwargs: Mapping[str, Any]) -> UpdateRule:
+    if not isinstance(rule, type) or not issubclass(rule, UpdateRule):
+        raise ConfigError(f"rule={rule!r} must be a class derived from metarl.UpdateRule, such as metarl.rules.MetaSGD")
     try:
         return rule(layout, **rule_kwargs)
     except TypeError as error:

@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from metarl import processes
+from metarl.learner import Layout
 from metarl.problems import PolicyProblem
 
 if TYPE_CHECKING:
@@ -59,11 +60,11 @@ def _updates(agent: Agent) -> Figure | None:
             if agent.inner.clip is not None:
                 gradient = gradient.clamp(-agent.inner.clip, agent.inner.clip)
             change = found.parameters[step + 1] - found.parameters[step]
-        for layer, name in enumerate(layout.layers):
+        for layer, name in enumerate(_names(layout)):
             own = (layout.layer_index() == layer).nonzero().squeeze(1)
             own = own[:: max(1, len(own) // DOTS)].to(agent.device)
             x, y = (values[:, own].flatten().cpu().numpy() for values in (gradient, change))
-            ax.plot(x, y, ".", markersize=2, alpha=0.5, label=name or "theta")
+            ax.plot(x, y, ".", markersize=2, alpha=0.5, label=name)
         ax.axhline(0, color="black", linewidth=0.5)
         ax.axvline(0, color="black", linewidth=0.5)
         for limits, values in ((ax.set_xlim, gradient), (ax.set_ylim, change)):
@@ -89,14 +90,12 @@ def _gates(agent: Agent) -> Figure | None:
     axes = np.atleast_1d(figure.subplots(1, len(gates[0])))
     steps = np.arange(1, len(gates) + 1)
     for ax, name in zip(axes, gates[0], strict=True):
-        for layer, label in enumerate(layout.layers):
+        for layer, label in enumerate(_names(layout)):
             own = (layout.layer_index() == layer).to(agent.device)
             values = [gate[name][..., own].flatten().cpu().numpy() for gate in gates]
             low, middle, high = (np.array([np.quantile(value, q) for value in values]) for q in (0.1, 0.5, 0.9))
-            ax.errorbar(
-                steps + 0.06 * layer, middle, [middle - low, high - middle], fmt="o-", capsize=2, label=label or "theta"
-            )
-        ax.set(xlabel="inner step", title=name, xticks=steps)
+            ax.errorbar(steps + 0.06 * layer, middle, [middle - low, high - middle], fmt="o-", capsize=2, label=label)
+        ax.set(xlabel="inner step", title=name, xticks=steps, xlim=(0.6, len(steps) + 0.8))
         ax.ticklabel_format(axis="y", useOffset=False)
     axes[0].legend(fontsize="x-small", title="layer", title_fontsize="x-small")
     figure.suptitle("Gates over the inner steps, on unseen tasks (bars: the middle four fifths)")
@@ -106,7 +105,7 @@ def _gates(agent: Agent) -> Figure | None:
 def _rates(agent: Agent) -> Figure | None:
     """Draw how the rule's rates are spread in each parameter of the network."""
     rates = agent.inner.rule.rates_of(agent.meta)
-    if rates is None or float(rates.std()) == 0:
+    if rates is None or bool((rates == rates[0]).all()):
         return None
     parts = agent.world.problem.learner.layout.unflatten(rates.cpu())
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -116,6 +115,11 @@ def _rates(agent: Agent) -> Figure | None:
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(ylabel="rate", title="Learned rates by parameter")
     return figure
+
+
+def _names(layout: Layout) -> list[str]:
+    """Return what to call the layers: their modules' names, or their parameters' where they belong to no module."""
+    return [layer or ", ".join(name for name in layout.names if "." not in name) for layer in layout.layers]
 
 
 def _shown(steps: int) -> list[int]:

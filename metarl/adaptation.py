@@ -130,8 +130,12 @@ class InnerLoop:
                 gradient = gradient.clamp(-self.clip, self.clip)
             if self.first_order:
                 gradient, loss = gradient.detach(), loss.detach()
-            theta, state = functional_call(self.rule, rule_parameters, (theta, gradient, loss, state, step))
-            return theta, state, loss
+            result = functional_call(self.rule, rule_parameters, (theta, gradient, loss, state, step))
+            if not isinstance(result, tuple) or len(result) != 2 or getattr(result[0], "shape", None) != theta.shape:
+                raise ConfigError(
+                    f"rule={type(self.rule).__name__} must return the moved theta, of shape {tuple(theta.shape)}, and its state"
+                )
+            return *result, loss
 
         for step in range(steps):
             if generator is not None:

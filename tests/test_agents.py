@@ -465,9 +465,9 @@ def test_clipping_bounds_the_step():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"rule": rules.MetaLSTM}, "rule=MetaLSTM has more than learned rates for alpha to be"),
-        ({"rule": rules.TURTLE}, "rule=TURTLE has more than learned rates"),
-        ({"rule": GradientDescent}, "rule=GradientDescent has no learned rates"),
+        ({"rule": rules.MetaLSTM}, "rule=MetaLSTM has other learned parameters than rates"),
+        ({"rule": rules.TURTLE}, "rule=TURTLE has other learned parameters than rates"),
+        ({"rule": GradientDescent}, "rule=GradientDescent has no rates for alpha"),
     ],
 )
 def test_hypergradients_need_rates(changes, says):
@@ -509,6 +509,18 @@ def test_alpha_maml_says_what_it_cannot_do():
         metarl.MAML("MLP", "metarl/Sine-v0", inner_clip="x")
     with pytest.raises(ConfigError, match=r"inner_steps=2.5 must be a whole number"):
         metarl.MAML("MLP", "metarl/Sine-v0", inner_steps=2.5)
+
+
+@pytest.mark.parametrize("wrong", [lambda theta: theta, lambda theta: (theta[:-1], ()), lambda theta: (theta, (), ())])
+def test_a_rule_that_returns_something_else_is_named(wrong):
+    class Wrong(rules.UpdateRule):
+        def forward(self, theta, gradient, loss, state, step):
+            return wrong(theta)
+
+    with pytest.raises(ConfigError, match=r"rule=Wrong must return the moved theta, of shape \(1761,\), and its state"):
+        metarl.Agent("MLP", "metarl/Sine-v0", rule=Wrong).learn(1)
+    with pytest.raises(ConfigError, match="rule='turtle' must be a class"):
+        metarl.Agent("MLP", "metarl/Sine-v0", rule="turtle")
 
 
 def test_pictures_of_an_adaptation_that_diverges():

@@ -46,7 +46,7 @@ class Run:
     """The agent's other arguments, such as '{"hidden": [20, 20], "inputs": ["gradient", "loss"]}' of TURTLE."""
     rate: tuple[float, ...] = (0.1,)
     """The inner rate: fixed for MAML (one for each step, the last for all further ones); where it starts for Meta-SGD and
-    Alpha MAML; the gradient descent that the LSTM and TURTLE start as (none for their papers' random start)."""
+    Alpha MAML; the gradient descent that the LSTM and TURTLE start as (--rate with no number: their papers' random start)."""
     learned: Granularity = "fixed"
     """Which rates MAML learns, and what Alpha MAML's alpha stands for: one rate, or one by step, layer, or both."""
     outer: Literal["trpo", "policy_gradient", "gradient_descent"] = "trpo"
@@ -118,10 +118,10 @@ class Run:
             return MAML, {"rate": self.rate, "learned": self.learned}
         if self.agent == "alpha-maml":
             return AlphaMAML, {"rate": self.rate, "learned": "global" if self.learned == "fixed" else self.learned}
-        if len(self.rate) > 1 or self.learned != "fixed":
-            raise ConfigError(
-                f"rate={self.rate}, learned={self.learned!r} are for MAML and Alpha MAML; {self.agent} takes one rate to start"
-            )
+        if self.learned != "fixed":
+            raise ConfigError(f"learned={self.learned!r} is for MAML and Alpha MAML, not for {self.agent}: leave it out")
+        if len(self.rate) > 1:
+            raise ConfigError(f"rate={self.rate} are for MAML and Alpha MAML; {self.agent} takes one rate to start")
         if self.agent == "meta-sgd":
             if not self.rate:
                 raise ConfigError("rate=() is empty: Meta-SGD's rates need a start")

@@ -62,7 +62,7 @@ class Reproduce:
     """The fraction of the paper's iterations; below 1 every row says so. Unless given the table's own: 1, or what ends within
     an hour on two cores where the whole takes many."""
     only: str = ""
-    """Only rows whose name contains this."""
+    """Only rows whose name contains this, such as 'T=1, ' (which T=10 does not)."""
     jobs: int = 0
     """Runs side by side, each on one core; 0 for one a core."""
     json: str = ""
@@ -257,4 +257,4 @@ def _print(title: str, rows: list[dict[str, Any]], seconds: float, over_seeds: b
     console.print(table)
     seeds = rows[0]["seeds"]
     interval = "over seeds" if over_seeds else f"over tasks, mean of {seeds} seed{'s' * (seeds > 1)}"
-    console.print(f"± 95% interval {interval}; spread: deviation over seeds; {seeds} seeds; {seconds:.0f} s")
+    console.print(f"± 95% interval {interval}; spread: deviation over seeds; {seeds} seed{'s' * (seeds > 1)}; {seconds:.0f} s")

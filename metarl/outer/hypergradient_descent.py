@@ -90,7 +90,7 @@ class HypergradientDescent(OuterLoop):
         own = {name for name, _ in inner.rule.named_parameters()}
         if not own or own != set(inner.rule.rate_parameters):
             raise ConfigError(
-                f"rule={type(inner.rule).__name__} has {'no' if not own else 'more than'} learned rates for alpha to be: "
+                f"rule={type(inner.rule).__name__} has {'no' if not own else 'other learned parameters than'} rates for alpha: "
                 "use MetaSGD, or GradientDescent with learned='global'"
             )
         if self.trpo is not None:

@@ -47,9 +47,10 @@ def measure_together(run_name: str, seeds: Sequence[int], scale: float) -> list[
 def picture(rows: list[dict[str, Any]], scale: float) -> Figure:
     """Draw error against hidden layers, one panel for each number of inner steps."""
     found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows if row["ours"] is not None}
-    figure = Figure(figsize=(4 * len(STEPS), 4), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(STEPS), sharey=True))
-    for ax, steps in zip(axes, STEPS, strict=True):
+    shown = [steps for steps in STEPS if any(name.startswith(f"T={steps}, ") for name in found)] or [STEPS[0]]
+    figure = Figure(figsize=(1 + 4 * len(shown), 4), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(shown)))
+    for ax, steps in zip(axes, shown, strict=True):
         for order, color in zip(ORDERS, ("tab:orange", "tab:blue"), strict=True):
             points = [(n, *found[name]) for n in LAYERS if (name := f"T={steps}, TURTLE with {n}, {order}") in found]
             if points:

@@ -56,13 +56,16 @@ def picture(rows: list[dict[str, Any]], scale: float) -> Figure:
     found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows if row["ours"] is not None}
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     ax = figure.subplots()
+    steps = [t for t in STEPS if any(f"T={t}, {method}: test" in found for method in METHODS)]
     for shift, method in enumerate(METHODS):
-        points = [(i, *found[name]) for i, t in enumerate(STEPS) if (name := f"T={t}, {method}: test") in found]
+        points = [(i, *found[name]) for i, t in enumerate(steps) if (name := f"T={t}, {method}: test") in found]
         if points:
             where, errors, half = (np.array(values) for values in zip(*points, strict=True))
             ax.errorbar(where + 0.06 * (shift - 2.5), errors, half, fmt="o", capsize=3, label=method)
-    ax.set_xticks(range(len(STEPS)), [f"T={steps}" for steps in STEPS])
-    ax.set(ylabel="test mean squared error", yscale="log")
+    ax.set_xticks(range(len(steps)), [f"T={t}" for t in steps])
+    ax.set(ylabel="test mean squared error", xlim=(-0.5, max(len(steps), 1) - 0.5))
+    if max((error for error, _ in found.values()), default=0.0) > 10:
+        ax.set_yscale("log")
     ax.grid(alpha=0.3, axis="y")
     ax.legend(fontsize="small")
     figure.suptitle("5-shot sine waves after T inner steps" + (f" (scale {scale:g})" if scale != 1 else ""))
