@@ -172,7 +172,10 @@ def test_seeds_that_are_not_finite_are_left_out_and_counted():
 @pytest.mark.parametrize("name", [name for name, table in TABLES.items() if hasattr(table, "picture")])
 def test_a_tables_picture_draws_what_there_is(name, tmp_path):
     table = TABLES[name]
-    rows = [{"cell": f"{cell.name} (scale 0.1)", "ours": 1.0 + i, "ours_ci": 0.1} for i, cell in enumerate(table.cells())]
+    rows = [
+        {"cell": f"{cell.name} (scale 0.1)", "ours": 1.0 + i, "ours_ci": 0.1, "ours_by_seed": [1.0 + i]}
+        for i, cell in enumerate(table.cells())
+    ]
     drawn = []
     for part in (rows, rows[: len(rows) // 2], rows[:2]):
         figure = table.picture(part, 0.1)

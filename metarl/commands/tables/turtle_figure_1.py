@@ -45,25 +45,32 @@ def measure_together(run_name: str, seeds: Sequence[int], scale: float) -> list[
 
 
 def picture(rows: list[dict[str, Any]], scale: float) -> Figure:
-    """Draw error against hidden layers, one panel for each number of inner steps."""
-    found = {row["cell"].split(" (scale")[0]: (row["ours"], row["ours_ci"] or 0.0) for row in rows if row["ours"] is not None}
+    """Draw error against hidden layers, one panel for each number of inner steps: medians, and the lowest and highest seed.
+
+    Medians, because a single seed that explodes on a few tasks hides all others in a mean.
+    """
+    found = {row["cell"].split(" (scale")[0]: sorted(v for v in row["ours_by_seed"] if v is not None) for row in rows}
+    found = {name: values for name, values in found.items() if values}
     shown = [steps for steps in STEPS if any(name.startswith(f"T={steps}, ") for name in found)] or [STEPS[0]]
-    figure = Figure(figsize=(1 + 4 * len(shown), 4), layout="constrained")
+    figure = Figure(figsize=(3 + 4 * len(shown), 4), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(shown)))
     for ax, steps in zip(axes, shown, strict=True):
+        highest = 0.0
         for order, color in zip(ORDERS, ("tab:orange", "tab:blue"), strict=True):
-            points = [(n, *found[name]) for n in LAYERS if (name := f"T={steps}, TURTLE with {n}, {order}") in found]
+            points = [(n, found[name]) for n in LAYERS if (name := f"T={steps}, TURTLE with {n}, {order}") in found]
             if points:
-                layers, errors, half = zip(*points, strict=True)
-                ax.errorbar(layers, errors, half, fmt="o-", capsize=3, color=color, label=f"TURTLE, {order}")
+                layers = [n for n, _ in points]
+                middle = np.array([np.median(values) for _, values in points])
+                ends = np.array([[values[0], values[-1]] for _, values in points]).T
+                ax.errorbar(layers, middle, np.abs(ends - middle), fmt="o-", capsize=3, color=color, label=f"TURTLE, {order}")
+                highest = max(highest, float(middle.max()))
             maml = found.get(f"T={steps}, MAML, {order}")
             if maml is not None:
-                ax.axhline(maml[0], linestyle="--", color=color, label=f"MAML, {order}")
-        ax.set(title=f"T={steps}", xlabel="hidden layers", yscale="log", xticks=LAYERS)
+                ax.axhline(float(np.median(maml)), linestyle="--", color=color, label=f"MAML, {order}")
+                highest = max(highest, float(np.median(maml)))
+        ax.set(title=f"T={steps}", xlabel="hidden layers", xticks=LAYERS, ylim=(0, 1.2 * highest or 1.0))
         ax.grid(alpha=0.3)
     axes[0].set_ylabel("validation mean squared error")
     axes[0].legend(fontsize="small")
-    figure.suptitle(
-        "TURTLE on 5-shot sine waves: order, inner steps and hidden layers" + (f" (scale {scale:g})" if scale != 1 else "")
-    )
+    figure.suptitle("TURTLE on 5-shot sine waves" + (f", scale {scale:g}" if scale != 1 else ""))
     return figure
