@@ -72,7 +72,12 @@ def test_evaluate_and_plot(run_dir, tmp_path, capsys):
     assert main(["evaluate", str(run_dir), "--tasks", "4", "--steps", "2", "--json", str(out)]) == 0
     assert len(json.loads(out.read_text())["mean"]) == 3
     assert main(["plot", str(run_dir), "--out", str(tmp_path / "pictures")]) == 0
-    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"curve.png", "adaptation.png", "rates.png"}
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "curve.png",
+        "adaptation.png",
+        "updates.png",
+        "rates.png",
+    }
     assert main(["evaluate", str(run_dir), "--json", str(tmp_path / "nowhere" / "x.json")]) == 1
     assert "is in no folder that exists" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "nothing")]) == 1

@@ -50,7 +50,8 @@ def run(preset, folder, count, *more):
         ("turtle-sine-5", ()),
         ("lstm-sine", ()),
         ("alpha-maml-sine", ()),
-        ("navigation", ("--agent", "alpha-maml", "--trpo.damping", "0.1")),
+        # so small a batch has wild hypergradients
+        ("navigation", ("--agent", "alpha-maml", "--trpo.damping", "0.1", "--alpha.alpha-hyper", "1e-8")),
     ],
 )
 def test_two_processes_are_one(preset, more, tmp_path):

@@ -21,7 +21,8 @@ RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
     "LSTM2": (MetaLSTM, {"hidden": 3, "preprocess": False}),
     "LSTM as gradient descent": (MetaLSTM, {"hidden": 3, "rate": 0.1}),
     "TURTLE": (TURTLE, {"hidden": (4, 4), "activation": "tanh"}),
-    "TURTLE as gradient descent": (TURTLE, {"hidden": (4, 4), "rate": 0.1}),
+    # one hidden layer: from the second on the units that carry nothing sit in the ReLU's kink, where no difference is right
+    "TURTLE as gradient descent": (TURTLE, {"hidden": (4,), "rate": 0.1}),
     "TURTLE, gradient history": (
         TURTLE,
         {"hidden": (4,), "inputs": ("gradient", "gradient-history", "time"), "activation": "tanh", "beta": 0.4, "steps": 3},
@@ -30,13 +31,13 @@ RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
         TURTLE,
         {
             "hidden": (4,),
-            "inputs": ("processed-gradient", "processed-loss", "loss", "update-history"),
+            "inputs": ("gradient", "loss", "update-history"),
             "activation": "tanh",
             "alpha": "ones",
             "steps": 3,
         },
     ),
-    "TURTLE, fixed rates": (TURTLE, {"hidden": (), "alpha": "fixed"}),
+    "TURTLE, fixed rates": (TURTLE, {"hidden": (), "alpha": "fixed", "rate": 0.1}),
 }
 
 WORLDS: dict[str, dict[str, Any]] = {

@@ -84,7 +84,8 @@ class TURTLE(UpdateRule):
             # with learned rates alpha starts at the rate and the network at minus the gradient, so that TRPO's damping, which
             # knows no units, treats alpha as it treats Meta-SGD's; started at one it learned more slowly on 2D navigation
             start = torch.full((layout.size,), 1.0 if alpha == "fixed" else rate)
-            self._start_as_gradient_descent(rate if alpha == "fixed" else 1.0, hidden, activation)
+            self._check_start(rate, hidden, activation)
+            self._start_as_gradient_descent(rate if alpha == "fixed" else 1.0, hidden)
         else:
             start = torch.rand(layout.size) if alpha == "uniform" else torch.ones(layout.size)
         if alpha == "fixed":
@@ -92,8 +93,8 @@ class TURTLE(UpdateRule):
         else:
             self.alpha = nn.Parameter(start)
 
-    def _start_as_gradient_descent(self, rate: float, hidden: Sequence[int], activation: str) -> None:
-        """Make the network minus ``rate`` times the gradient: in each hidden layer two units carry it and its negative."""
+    def _check_start(self, rate: float, hidden: Sequence[int], activation: str) -> None:
+        """Raise ConfigError if the network cannot start as gradient descent."""
         if "gradient" not in self.inputs:
             raise ConfigError(f"rate={rate} needs 'gradient' among inputs={self.inputs}: add it, or use rate=None")
         if hidden and (activation != "relu" or min(hidden) < 2):
@@ -101,6 +102,9 @@ class TURTLE(UpdateRule):
                 f"rate={rate} needs activation='relu' and hidden layers of at least two units, "
                 f"not activation={activation!r} and hidden={tuple(hidden)}: change them, or use rate=None"
             )
+
+    def _start_as_gradient_descent(self, rate: float, hidden: Sequence[int]) -> None:
+        """Make the network minus ``rate`` times the gradient: in each hidden layer two units carry it and its negative."""
         column = sum(COLUMNS.get(name, 1) for name in self.inputs[: self.inputs.index("gradient")])
         linear = [layer for layer in self.network if isinstance(layer, nn.Linear)]
         with torch.no_grad():
