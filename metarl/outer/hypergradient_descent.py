@@ -77,7 +77,10 @@ class HypergradientDescent(OuterLoop):
         if self.trpo is not None and not isinstance(self.trpo, TRPO):
             raise ConfigError(f"trpo={self.trpo!r} must be a metarl.TRPO(...) or None")
         if self.trpo is not None and (self.optimizer != "SGD" or self.optimizer_kwargs):
-            raise ConfigError(f"optimizer={self.optimizer!r} has no part under TRPO, which makes its own direction")
+            raise ConfigError(
+                f"optimizer={self.optimizer!r}, optimizer_kwargs={self.optimizer_kwargs!r} have no part under TRPO, which "
+                "makes its own direction: leave them out"
+            )
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Self:
