@@ -1,5 +1,6 @@
 """What adaptation leaves behind: a policy with SB3's interface, or a predictor."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -65,15 +66,30 @@ class AdaptedPredictor:
     Args:
         learner: maps inputs (examples, ...) to outputs.
         parameters: the learner's full parameters, shape (P + S,).
+        decide: makes predictions of outputs.
+        support: the support set's inputs, if batch-normalisation takes its statistics from them.
     """
 
-    def __init__(self, learner: Learner, parameters: Tensor) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        parameters: Tensor,
+        decide: Callable[[Tensor], Tensor],
+        support: Tensor | None = None,
+    ) -> None:
         self.learner = learner
         self.parameters_ = parameters.detach().clone()
+        self._decide = decide
+        self._support = support
+
+    def outputs(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the network's outputs for inputs of shape (examples, ...): values, or logits of shape (examples, ways)."""
+        return self._outputs(inputs).cpu().numpy()
 
     def predict(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Return the outputs for inputs of shape (examples, ...)."""
+        """Return the predictions for inputs of shape (examples, ...): values, or classes of shape (examples,)."""
+        return self._decide(self._outputs(inputs)).cpu().numpy()
+
+    def _outputs(self, inputs: NDArray[Any]) -> Tensor:
         with torch.no_grad():
-            tensor = torch.as_tensor(np.asarray(inputs)).to(self.parameters_)
-            outputs: NDArray[Any] = self.learner(self.parameters_, tensor).cpu().numpy()
-        return outputs
+            return self.learner(self.parameters_, torch.as_tensor(np.asarray(inputs)).to(self.parameters_), self._support)

@@ -24,6 +24,7 @@ from metarl.agents import pictures, saving
 from metarl.agents.callbacks import ProgressCallback
 from metarl.agents.evaluation import Evaluation
 from metarl.agents.worlds import EpisodeWorld, PolicyWorld, World, make_env, make_world
+from metarl.batch_norm import Statistics
 from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.learner import Layout
 from metarl.logger import figures, measure_steps, seconds_by_part
@@ -45,6 +46,7 @@ class CommonOptions(TypedDict, total=False):
     inner_clip: float | None
     meta_batch: int
     adapted: str | Sequence[str]
+    batch_norm: Statistics
     rollouts: Rollouts | None
     policy_kwargs: Mapping[str, Any] | None
     env_kwargs: Mapping[str, Any] | None
@@ -77,6 +79,7 @@ class Agent:
         inner_clip: clip every entry of the inner gradients to plus or minus this, or None.
         meta_batch: tasks in an outer step; 20 for policies and 4 for predictors unless given.
         adapted: which parameters the inner loop changes: ``"all"``, ``"head"`` (ANIL), or name patterns.
+        batch_norm: whose statistics batch-normalisation uses: ``"batch"``, ``"support"`` or ``"running"``; see ``Learner``.
         rollouts: how trajectories are sampled (policies only).
         policy_kwargs: arguments of a policy given by name, such as ``{"hidden": (64, 64), "activation": "tanh"}``.
         env_kwargs: arguments of an environment given by id.
@@ -110,6 +113,7 @@ class Agent:
         inner_clip: float | None = None,
         meta_batch: int | None = None,
         adapted: str | Sequence[str] = "all",
+        batch_norm: Statistics = "batch",
         rollouts: Rollouts | None = None,
         policy_kwargs: Mapping[str, Any] | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
@@ -136,6 +140,7 @@ class Agent:
                 policy,
                 self.env,
                 adapted=adapted,
+                batch_norm=batch_norm,
                 policy_kwargs=policy_kwargs or {},
                 rollouts=rollouts or Rollouts(),
                 device=self.device,
@@ -176,6 +181,7 @@ class Agent:
             "inner_clip": inner_clip,
             "meta_batch": self.meta_batch,
             "adapted": adapted if isinstance(adapted, str) else list(adapted),
+            "batch_norm": batch_norm,
             "rollouts": asdict(rollouts or Rollouts()) if is_policy else None,
             "policy_kwargs": dict(policy_kwargs or {}),
             "env_kwargs": dict(env_kwargs or {}),
@@ -327,7 +333,7 @@ class Agent:
         finally:
             if problem is not self.world.problem:
                 problem.close()
-        return self.world.wrap(adaptation.adapted[0])
+        return self.world.wrap(adaptation.adapted[0], tasks)
 
     def close(self) -> None:
         """Close the environments that the agent made."""
@@ -343,7 +349,7 @@ class Agent:
                 rows = [{name: part[i] for name, part in observation.items()} for i in range(len(observation["query_inputs"]))]
                 return np.stack([self.predict(row)[0] for row in rows]), state
             return self.adapt(observation).predict(observation["query_inputs"]), state
-        policy = self.world.wrap(self.parameters)
+        policy = self.world.wrap(self.parameters, None)
         action, state = policy.predict(observation, state, episode_start, deterministic)
         return action, state
 
@@ -397,7 +403,7 @@ class Agent:
         evaluation = self.evaluate(tasks, split="validation", seed=EVALUATION_SEED + 1)
         figure = float(evaluation.mean[-1])
         self.logger.record(f"validation/{evaluation.figure}", figure)
-        score = figure if evaluation.figure == "return" else -figure
+        score = self.world.problem.gain * figure
         if np.isfinite(score) and (self.best is None or score > self.best["score"]):
             kept = {name: value.detach().clone() for name, value in self.meta.items()}
             self.best = {"score": score, "iteration": self.iteration, "meta": kept}

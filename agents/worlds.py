@@ -18,6 +18,7 @@ from stable_baselines3.common.monitor import Monitor
 from torch import Tensor, nn
 
 from metarl.agents.adapted import AdaptedPolicy, AdaptedPredictor
+from metarl.batch_norm import Statistics
 from metarl.errors import ConfigError, TaskError, unknown_name
 from metarl.learner import Learner
 from metarl.networks import mlp
@@ -59,8 +60,8 @@ class World(ABC):
         """Return the same learner in another environment of the same kind."""
 
     @abstractmethod
-    def wrap(self, parameters: Tensor) -> Any:
-        """Return full parameters, shape (P + S,), as what the user acts or predicts with."""
+    def wrap(self, parameters: Tensor, task: Any) -> Any:
+        """Return full parameters, shape (P + S,), adapted to ``own_task``'s task, as what the user acts or predicts with."""
 
 
 def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
@@ -91,6 +92,7 @@ def make_world(
     env: gym.Env[Any, Any],
     *,
     adapted: str | Sequence[str],
+    batch_norm: Statistics,
     policy_kwargs: Mapping[str, Any],
     rollouts: Rollouts,
     device: torch.device,
@@ -103,8 +105,10 @@ def make_world(
         ConfigError: a policy that does not fit the environment.
     """
     if hasattr(env.unwrapped, "sample_episodes"):
-        return EpisodeWorld(policy, env, adapted, policy_kwargs, device, dtype)
+        return EpisodeWorld(policy, env, adapted, batch_norm, policy_kwargs, device, dtype)
     if env.has_wrapper_attr("sample_tasks"):
+        if batch_norm != "batch":
+            raise ConfigError(f"batch_norm={batch_norm!r} is for predictors: policies have no batch-normalisation")
         return PolicyWorld(policy, env, adapted, policy_kwargs, rollouts, device, dtype)
     raise TaskError(
         f"env={env.spec.id if env.spec else env.unwrapped!r} has no tasks: it needs sample_tasks(n, split) and "
@@ -219,7 +223,7 @@ class PolicyWorld(World):
         other.problem = PolicyProblem(self.learner, self._distribution, lambda rows: self._vector(env, rows), self._rollouts)
         return other
 
-    def wrap(self, parameters: Tensor) -> AdaptedPolicy:
+    def wrap(self, parameters: Tensor, task: Any = None) -> AdaptedPolicy:
         """Return an SB3-style policy."""
         return AdaptedPolicy(
             self.env.observation_space, self.env.action_space, self.learner, self._distribution, parameters
@@ -234,6 +238,7 @@ class EpisodeWorld(World):
         policy: str | nn.Module,
         env: gym.Env[Any, Any],
         adapted: str | Sequence[str],
+        batch_norm: Statistics,
         policy_kwargs: Mapping[str, Any],
         device: torch.device,
         dtype: torch.dtype,
@@ -252,8 +257,8 @@ class EpisodeWorld(World):
         else:
             _refuse_class(policy)
             raise unknown_name("policy", policy, self.family.networks)
-        self.learner = Learner(module.to(device, dtype), adapted)
-        self.problem = SupervisedProblem(self.learner, self.family.loss)
+        self.learner = Learner(module.to(device, dtype), adapted, batch_norm)
+        self.problem = _supervised(self.learner, self.family)
         self._check_fit(module)
 
     def _check_fit(self, module: nn.Module) -> None:
@@ -261,7 +266,7 @@ class EpisodeWorld(World):
         inputs = episodes.support.inputs[0]
         try:
             with torch.no_grad():
-                outputs = module(inputs)
+                outputs = self.learner(self.learner.join(*self.learner.initial()), inputs)
         except RuntimeError as error:
             raise ConfigError(
                 f"policy={type(module).__name__} cannot take inputs of shape {tuple(inputs.shape)}: {error}"
@@ -316,12 +321,23 @@ class EpisodeWorld(World):
         """Return a world whose episodes come from another environment."""
         other = copy.copy(self)
         other.env, other.family = env, env.unwrapped
-        other.problem = SupervisedProblem(self.learner, other.family.loss)
+        other.problem = _supervised(self.learner, other.family)
+        ours, theirs = ((family.input_shape, family.output_size) for family in (self.family, other.family))
+        if ours != theirs:
+            raise ConfigError(
+                f"env={env} has inputs and outputs of shape {theirs}; this agent was made for {ours}: "
+                "give it the same image size and ways"
+            )
         return other
 
-    def wrap(self, parameters: Tensor) -> AdaptedPredictor:
+    def wrap(self, parameters: Tensor, task: Episodes) -> AdaptedPredictor:
         """Return a predictor."""
-        return AdaptedPredictor(self.learner, parameters)
+        support = task.support.inputs[0] if self.learner.batch_norm == "support" else None
+        return AdaptedPredictor(self.learner, parameters, self.family.decide, support)
+
+
+def _supervised(learner: Learner, family: Any) -> SupervisedProblem:
+    return SupervisedProblem(learner, family.loss, family.measures, family.figure)
 
 
 def _refuse_class(policy: Any) -> None:

@@ -74,6 +74,7 @@ def _register() -> None:
         "metarl/Navigation2DVaryingStart-v0": {**navigation, "kwargs": {"varying_start": True}},
         "metarl/BernoulliBandit-v0": {"entry_point": "metarl.envs.bandit:BernoulliBandit", "max_episode_steps": 20},
         "metarl/Sine-v0": {"entry_point": "metarl.supervised.sine:Sine"},
+        "metarl/Omniglot-v0": {"entry_point": "metarl.supervised.omniglot:Omniglot"},
     }
     for name, spec in specs.items():
         if name not in gymnasium.registry:

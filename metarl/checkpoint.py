@@ -1,14 +1,13 @@
 """Checkpoints: files of names, arguments and tensors, written whole and safe to load (no pickled code)."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from metarl.errors import CheckpointError, ConfigError
+from metarl.errors import CheckpointError
+from metarl.files import whole
 
 FORMAT = "metarl-checkpoint"
 VERSION = 1
@@ -20,25 +19,6 @@ def with_suffix(path: str | os.PathLike[str]) -> Path:
     """Return the path, with ``.pt`` added if it has no suffix."""
     path = Path(path)
     return path if path.suffix else path.with_suffix(".pt")
-
-
-@contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path to write to; the file appears under its own name, whole, when the block ends without an error."""
-    path = Path(path)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def require_folder(field: str, path: str | os.PathLike[str]) -> None:
-    """Raise ConfigError if a file could not be written there for want of a folder; asked before the work, not after."""
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise ConfigError(f"{field}={str(path)!r} is in no folder that exists: make {folder} first")
 
 
 def plain(value: Any, name: str = "checkpoint") -> Any:

@@ -19,6 +19,10 @@ class TaskError(MetaRLError, ValueError):
     """A task that does not belong to the family it was given to, or an environment that has no tasks."""
 
 
+class DataError(MetaRLError, ValueError):
+    """A dataset folder or an image file that is missing, broken, or not what it should be."""
+
+
 class NonFiniteError(MetaRLError, FloatingPointError):
     """A loss, reward or gradient that is infinite or not a number; the outer step was refused."""
 

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarl.errors import ConfigError
+from metarl.batch_norm import BatchNorm, Statistics, with_own_batch_norm
+from metarl.errors import ConfigError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,25 @@ class Learner:
         module: the network; its current parameters are where meta-learning starts.
         adapted: which parameters the inner loop changes. ``"all"`` as in MAML; ``"head"``, the last layer only, as in
             ANIL (Raghu et al. 2020, "Rapid Learning or Feature Reuse?"); or patterns such as ``["head.*", "*.bias"]``.
+        batch_norm: whose statistics batch-normalisation uses: ``"batch"``, those of the set at hand, support or query
+            (transductive, as MAML and TURTLE); ``"support"``, those of the task's support set, for the query set too;
+            ``"running"``, averages over training, as ``track`` keeps them. PyTorch's layers are replaced by ``BatchNorm``.
 
     Raises:
-        ConfigError: nothing matches ``adapted``, the module has no parameters, or it holds normalisation or recurrent
-            layers of which torch.func takes wrong or no second derivatives, or dropout.
+        ConfigError: nothing matches ``adapted``, the module has no parameters, ``batch_norm`` is unknown or there is none, or
+            the module holds normalisation or recurrent layers of which torch.func takes wrong or no second derivatives, or
+            dropout.
     """
 
-    def __init__(self, module: nn.Module, adapted: str | Sequence[str] = "all") -> None:
+    def __init__(self, module: nn.Module, adapted: str | Sequence[str] = "all", batch_norm: Statistics = "batch") -> None:
+        module = with_own_batch_norm(module)
         self.module = module
+        self._norms = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
+        if batch_norm not in get_args(Statistics):
+            raise unknown_name("batch_norm", batch_norm, get_args(Statistics))
+        if not self._norms and batch_norm != "batch":
+            raise ConfigError(f"batch_norm={batch_norm!r}: {type(module).__name__} has no batch-norm layer; leave it out")
+        self.batch_norm: Statistics | None = batch_norm if self._norms else None
         _refuse_unsound_layers(module)
         named = dict(module.named_parameters())
         if not named:
@@ -94,10 +107,38 @@ class Learner:
             return theta
         return torch.cat([theta, shared.expand(*theta.shape[:-1], -1)], dim=-1)
 
-    def __call__(self, parameters: Tensor, *inputs: Tensor) -> Tensor:
-        """Return the module's output on ``inputs`` with full parameters of shape (P + S,); one task, ``vmap`` for more."""
-        output: Tensor = functional_call(self.module, self._joined.unflatten(parameters), inputs)
-        return output
+    def __call__(self, parameters: Tensor, inputs: Tensor, support: Tensor | None = None) -> Tensor:
+        """Return the module's output on ``inputs`` with full parameters of shape (P + S,); one task, ``vmap`` for more.
+
+        Args:
+            parameters: the full parameters.
+            inputs: shape (examples, ...).
+            support: the inputs that batch-normalisation takes its statistics from, shape (others, ...); ``inputs`` unless
+                given. Only for ``batch_norm="support"``.
+        """
+        first = 0 if support is None else len(support)
+        for layer in self._norms:
+            layer.statistics = self.batch_norm or "batch"
+            layer.support = first
+        together = inputs if support is None else torch.cat([support, inputs])
+        output: Tensor = functional_call(self.module, self._joined.unflatten(parameters), together)
+        return output[first:]
+
+    @property
+    def running(self) -> dict[str, Tensor]:
+        """The running averages of the batch-norm layers, by name; empty unless they are used."""
+        return dict(self.module.named_buffers()) if self.batch_norm == "running" else {}
+
+    def track(self, parameters: Tensor, inputs: Tensor) -> None:
+        """Put the statistics of a batch of inputs, under parameters of shape (P + S,), into the running averages."""
+        for layer in self._norms:
+            layer.statistics, layer.tracking = "batch", True
+        try:
+            with torch.no_grad():
+                functional_call(self.module, self._joined.unflatten(parameters), inputs)
+        finally:
+            for layer in self._norms:
+                layer.tracking = False
 
 
 def _layout(named: Mapping[str, Tensor], names: Sequence[str]) -> Layout:
@@ -122,11 +163,11 @@ def _choose(names: list[str], adapted: str | Sequence[str]) -> set[str]:
 def _refuse_unsound_layers(module: nn.Module) -> None:
     """Refuse layers whose second derivative under ``torch.func.vmap`` is wrong (seen in float64) or missing.
 
-    F.batch_norm, F.layer_norm and F.instance_norm differentiate twice wrongly through their weight; the recurrent
-    layers have no batching rule; a batch-norm's running statistics would be changed in place by every task.
+    F.layer_norm and F.instance_norm differentiate twice wrongly through their weight; the recurrent layers have no batching
+    rule; an instance-norm's running statistics would be changed in place by every task.
     """
     for name, layer in module.named_modules():
-        affine_norm = isinstance(layer, (nn.LayerNorm, nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm))
+        affine_norm = isinstance(layer, (nn.LayerNorm, nn.modules.instancenorm._InstanceNorm))
         running = getattr(layer, "track_running_stats", False)
         if (affine_norm and getattr(layer, "weight", None) is not None) or running:
             raise ConfigError(

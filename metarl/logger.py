@@ -29,7 +29,7 @@ def figures(inner: InnerLoop, meta: Meta, outcome: Outcome) -> dict[str, float]:
         for name, values in measure.items():
             found[f"{name}/after_{step}_steps"] = float(processes.mean(values.mean()))
     first, last = (found[f"{problem.figure}/after_{step}_steps"] for step in (0, len(measures) - 1))
-    found["train/adaptation_gain"] = last - first if problem.figure == "return" else first - last
+    found["train/adaptation_gain"] = problem.gain * (last - first)
     for step, loss in enumerate(outcome.adaptation.losses):
         found[f"train/support_loss_before_step_{step + 1}"] = float(processes.mean(loss.mean()))
     found["train/query_loss"] = float(outcome.loss)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from metarl.errors import TaskError, unknown_name
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 Task = dict[str, Array]
 """A task of our families, such as ``{"goal": array([0.3, -0.2])}``."""
 Bounds = Mapping[str, tuple[Array, Array]]
-"""The lowest and the highest values of every entry of a task."""
+"""The lowest and the highest values of every entry of a task, in the entry's own dtype."""
 Split = Literal["train", "validation", "test"]
 
 
@@ -43,7 +43,7 @@ def split_index(split: str) -> int:
 
 
 def check_task(family: str, task: Mapping[str, Any], bounds: Bounds) -> Task:
-    """Return a task's entries as float32 arrays.
+    """Return a task's entries as arrays of their bounds' dtypes.
 
     Raises:
         TaskError: a missing, unknown, misshapen or out-of-range entry.
@@ -54,9 +54,11 @@ def check_task(family: str, task: Mapping[str, Any], bounds: Bounds) -> Task:
     checked = {}
     for name, (low, high) in bounds.items():
         try:
-            value = np.array(task[name], dtype=np.float32)
+            value = np.array(task[name], dtype=low.dtype)
         except (TypeError, ValueError) as error:
             raise TaskError(f"task[{name!r}]={task[name]!r} is not numeric: give {low.size} numbers") from error
+        if low.dtype.kind == "i" and not np.array_equal(value, np.asarray(task[name])):
+            raise TaskError(f"task[{name!r}]={task[name]!r} are not whole numbers")
         if value.shape != low.shape:
             raise TaskError(f"task[{name!r}]={task[name]!r} has shape {value.shape}; {family} needs {low.shape}")
         if not ((value >= low) & (value <= high)).all():

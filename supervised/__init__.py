@@ -1,4 +1,6 @@
 """Few-shot supervised episodes, as Gymnasium environments."""
 
 from metarl.supervised.episodes import EpisodeEnv as EpisodeEnv
+from metarl.supervised.image_episodes import ImageEpisodes as ImageEpisodes
+from metarl.supervised.omniglot import Omniglot as Omniglot
 from metarl.supervised.sine import Sine as Sine

@@ -23,11 +23,12 @@ class EpisodeEnv(gym.Env[Any, Any]):
     A family says what its tasks are (``bounds``, ``draw_tasks``) and what their data is (``draw_episodes``).
 
     Args:
-        shots: support examples.
-        queries: query examples.
+        shots: support examples (of each class).
+        queries: query examples (of each class).
+        split: what ``reset`` draws from unless told otherwise.
 
     Raises:
-        ConfigError: a count that is not positive.
+        ConfigError: a count that is not positive, or an unknown split.
     """
 
     bounds: Bounds
@@ -36,9 +37,13 @@ class EpisodeEnv(gym.Env[Any, Any]):
     """The networks that fit this family, by the names that agents take."""
     input_shape: tuple[int, ...]
     output_size: int
+    figure: ClassVar[str] = "loss"
+    """The name in ``measures`` of the figure that matters: ``"loss"`` or ``"accuracy"``."""
 
-    def __init__(self, shots: int, queries: int) -> None:
+    def __init__(self, shots: int, queries: int, split: Split = "train") -> None:
         require_positive(shots=shots, queries=queries)
+        split_index(split)
+        self.split = split
         self.shots = shots
         self.queries = queries
         self._task: Task | None = None
@@ -56,6 +61,14 @@ class EpisodeEnv(gym.Env[Any, Any]):
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of one task's examples, shape ()."""
+
+    def measures(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return what people want to know of one task's outputs, each of shape (); the loss unless a family says more."""
+        return {"loss": self.loss(outputs, targets)}
+
+    def decide(self, outputs: Tensor) -> Tensor:
+        """Return the predictions that a network's outputs mean, as the action space has them; the outputs by default."""
+        return outputs
 
     @abstractmethod
     def reward(self, predictions: Array, targets: Array) -> float:
@@ -103,14 +116,24 @@ class EpisodeEnv(gym.Env[Any, Any]):
         """
         if n < 1:
             raise ConfigError(f"n={n!r} tasks cannot be sampled: ask for at least one")
-        rows = self.draw_tasks(n, split, self._generator(split)).numpy().astype(np.float32)
-        ends = np.cumsum([low.size for low, _ in self.bounds.values()])[:-1]
-        parts = np.split(rows, ends, axis=1)
-        shapes = [low.shape for low, _ in self.bounds.values()]
+        rows = self.draw_tasks(n, split, self._generator(split)).numpy()
+        lows = [low for low, _ in self.bounds.values()]
+        parts = np.split(rows, np.cumsum([low.size for low in lows])[:-1], axis=1)
         return [
-            {name: part[i].reshape(shape) for name, part, shape in zip(self.bounds, parts, shapes, strict=True)}
+            {
+                name: part[i].reshape(low.shape).astype(low.dtype)
+                for name, part, low in zip(self.bounds, parts, lows, strict=True)
+            }
             for i in range(n)
         ]
+
+    def check(self, task: Mapping[str, Any]) -> Task:
+        """Return a task's entries as arrays.
+
+        Raises:
+            TaskError: a task outside the family.
+        """
+        return check_task(type(self).__name__, task, self.bounds)
 
     @property
     def task(self) -> Task | None:
@@ -125,15 +148,15 @@ class EpisodeEnv(gym.Env[Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Draw a task, or take ``options["task"]``; ``options["split"]`` names the split to draw from, ``"train"`` by default.
+        """Draw a task, or take ``options["task"]``; ``options["split"]`` names the split to draw from, if another.
 
         Raises:
             TaskError: a task outside the family.
         """
         super().reset(seed=seed)
         options = options or {}
-        given = options["task"] if "task" in options else self.sample_tasks(1, options.get("split", "train"))[0]
-        self._task = check_task(type(self).__name__, given, self.bounds)
+        given = options["task"] if "task" in options else self.sample_tasks(1, options.get("split", self.split))[0]
+        self._task = self.check(given)
         row = np.concatenate([self._task[name].reshape(-1) for name in self.bounds])
         support, query = self.draw_episodes(torch.as_tensor(row)[None], self._generator("train"))
         self._query_targets = query.targets[0].numpy()

@@ -1,14 +1,19 @@
 """The networks of the papers' predictors."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.errors import ConfigError, require_positive
+from metarl.batch_norm import BatchNorm
+from metarl.errors import ConfigError, require_positive, unknown_name
 from metarl.networks import Init, mlp
+
+Head = Literal["linear", "cosine"]
+Downsampling = Literal["pool", "stride"]
 
 
 def regressor(
@@ -22,49 +27,154 @@ def regressor(
     return mlp(math.prod(input_shape), outputs, hidden, activation, init)
 
 
-class BatchNorm(nn.Module):
-    """Batch normalisation by the current batch's statistics, with a learned scale and shift (transductive).
+class CosineHead(nn.Module):
+    """A classifier by the cosine between features and one learned direction a class, as in Baseline++.
 
-    ``F.batch_norm`` differentiates twice wrongly through its own weight under ``torch.func.vmap``, so the scale is outside.
+    Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.3.
 
     Args:
-        channels: how many.
+        features: of an input.
+        outputs: classes.
+        scale: what the cosines are multiplied with, in (0, inf); Chen et al. take 2 up to 200 classes, 10 above.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, features: int, outputs: int, scale: float = 2.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        require_positive(scale=scale)
+        self.weight = nn.Parameter(nn.Linear(features, outputs).weight.detach())
+        self.scale = scale
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return images of shape (examples, channels, height, width), normalised."""
-        normal = functional.batch_norm(images, None, None, None, None, training=True)
-        return normal * self.weight[:, None, None] + self.bias[:, None, None]
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the scaled cosines, shape (examples, outputs), of features of shape (examples, features)."""
+        normal = features / (features.norm(dim=1, keepdim=True) + 1e-5)
+        directions = self.weight / (self.weight.norm(dim=1, keepdim=True) + 1e-5)
+        return self.scale * normal @ directions.t()
 
 
-def conv4(input_shape: Sequence[int], outputs: int, filters: int = 64, padding: int = 1) -> nn.Module:
-    """Return the few-shot papers' Conv4: four blocks of 3x3 convolution, batch-norm, ReLU and 2x2 max-pooling; a linear head.
+def head(kind: Head, features: int, outputs: int, scale: float = 2.0) -> nn.Module:
+    """Return the last layer of a classifier: ``"linear"``, or ``"cosine"`` with a scale."""
+    if kind not in get_args(Head):
+        raise unknown_name("head", kind, get_args(Head))
+    return CosineHead(features, outputs, scale) if kind == "cosine" else nn.Linear(features, outputs)
+
+
+def conv4(
+    input_shape: Sequence[int],
+    outputs: int,
+    filters: int = 64,
+    padding: int = 1,
+    downsampling: Downsampling = "pool",
+    hidden: int | None = None,
+    head: Head = "linear",
+    scale: float = 2.0,
+) -> nn.Module:
+    """Return the few-shot papers' Conv4: four blocks of 3x3 convolution, batch-norm, ReLU and halving; a head.
 
     Args:
         input_shape: (channels, height, width) of an image.
         outputs: classes.
-        filters: of each convolution; MAML and Meta-SGD take 32 on miniImageNet, TURTLE 64.
+        filters: of each convolution; MAML and Meta-SGD take 32 on miniImageNet, 64 on Omniglot; TURTLE 64.
         padding: 1 as in the papers; 0 as in TURTLE's code, which leaves 576 features of an 84x84 image instead of 1600.
+        downsampling: ``"pool"``, 2x2 max-pooling; ``"stride"``, convolutions of stride 2 and the mean over what is left, as
+            MAML's and Alpha MAML's on Omniglot.
+        hidden: units of a linear layer before the head; Meta-SGD on Omniglot: 32.
+        head: ``"linear"`` or ``"cosine"``.
+        scale: of a cosine head.
 
     Raises:
-        ConfigError: an image too small for four blocks.
+        ConfigError: an image too small for four blocks, or an unknown name.
     """
     channels, *size = input_shape
     require_positive(filters=filters, outputs=outputs)
-    blocks: list[nn.Module] = []
-    for block in range(4):
-        blocks += [
-            nn.Conv2d(channels if block == 0 else filters, filters, 3, padding=padding),
-            BatchNorm(filters),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-        ]
-        size = [(length + 2 * padding - 2) // 2 for length in size]
+    if downsampling not in get_args(Downsampling):
+        raise unknown_name("downsampling", downsampling, get_args(Downsampling))
+    stride = 2 if downsampling == "stride" else 1
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for block in range(1, 5):
+        layers[f"conv{block}"] = nn.Conv2d(channels if block == 1 else filters, filters, 3, stride, padding)
+        layers[f"norm{block}"] = BatchNorm(filters)
+        layers[f"relu{block}"] = nn.ReLU()
+        if downsampling == "pool":
+            layers[f"pool{block}"] = nn.MaxPool2d(2)
+        size = [((length + 2 * padding - 3) // stride + 1) // (3 - stride) for length in size]
     if min(size) < 1:
         raise ConfigError(f"input_shape={tuple(input_shape)} is too small for Conv4 with padding={padding}")
-    return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(filters * math.prod(size), outputs))
+    if downsampling == "stride":
+        layers["mean"] = nn.AdaptiveAvgPool2d(1)
+        size = [1, 1]
+    return _with_head(layers, filters * math.prod(size), outputs, hidden, head, scale)
+
+
+def perceptron(
+    input_shape: Sequence[int],
+    outputs: int,
+    hidden: Sequence[int] = (256, 128, 64, 64),
+    head: Head = "linear",
+    scale: float = 2.0,
+) -> nn.Module:
+    """Return MAML's network without convolutions: layers with batch-norm and ReLU, 256-128-64-64; a head."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    features = math.prod(input_shape)
+    require_positive(outputs=outputs, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+    for layer, width in enumerate(hidden, start=1):
+        layers |= {f"linear{layer}": nn.Linear(features, width), f"norm{layer}": BatchNorm(width), f"relu{layer}": nn.ReLU()}
+        features = width
+    return _with_head(layers, features, outputs, None, head, scale)
+
+
+class ResidualBlock(nn.Module):
+    """Three 3x3 convolutions with batch-norm beside a 1x1 one, and 2x2 max-pooling of their sum."""
+
+    def __init__(self, inputs: int, filters: int) -> None:
+        super().__init__()
+        widths = [inputs, filters, filters]
+        self.convolutions = nn.ModuleList(nn.Conv2d(width, filters, 3, padding=1, bias=False) for width in widths)
+        self.norms = nn.ModuleList(BatchNorm(filters) for _ in widths)
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, filters, 1, bias=False), BatchNorm(filters))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features of shape (examples, filters, height / 2, width / 2)."""
+        found, last = images, len(self.norms) - 1
+        for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            found = norm(convolution(found))
+            if layer < last:
+                found = functional.leaky_relu(found, 0.1)
+        return functional.max_pool2d(functional.leaky_relu(found + self.shortcut(images), 0.1), 2)
+
+
+def resnet12(
+    input_shape: Sequence[int],
+    outputs: int,
+    filters: Sequence[int] = (64, 160, 320, 640),
+    head: Head = "linear",
+    scale: float = 2.0,
+) -> nn.Module:
+    """Return the few-shot literature's ResNet-12: four residual blocks of three convolutions, their mean; a head.
+
+    Lee et al. 2019, "Meta-Learning with Differentiable Convex Optimization", section 4.1, without DropBlock.
+
+    Raises:
+        ConfigError: an image too small to be halved once a block.
+    """
+    channels, *size = input_shape
+    require_positive(outputs=outputs, **{f"filters[{i}]": width for i, width in enumerate(filters)})
+    if min(size) < 2 ** len(filters):
+        raise ConfigError(f"input_shape={tuple(input_shape)} is too small for {len(filters)} residual blocks")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for block, width in enumerate(filters, start=1):
+        layers[f"block{block}"] = ResidualBlock(channels, width)
+        channels = width
+    layers["mean"] = nn.AdaptiveAvgPool2d(1)
+    return _with_head(layers, channels, outputs, None, head, scale)
+
+
+def _with_head(
+    layers: OrderedDict[str, nn.Module], features: int, outputs: int, hidden: int | None, kind: Head, scale: float
+) -> nn.Module:
+    layers.setdefault("flatten", nn.Flatten())
+    if hidden is not None:
+        require_positive(hidden=hidden)
+        layers["hidden"] = nn.Linear(features, hidden)
+        features = hidden
+    layers["head"] = head(kind, features, outputs, scale)
+    return nn.Sequential(layers)

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [  # each imports only from those before it, and from itself
     ["metarl.errors", "metarl.clock"],
-    ["metarl.tasks", "metarl.networks", "metarl.checkpoint", "metarl.processes"],
+    ["metarl.files", "metarl.tasks", "metarl.batch_norm", "metarl.networks", "metarl.processes"],
+    ["metarl.checkpoint"],
     ["metarl.learner"],
     ["metarl.rules"],
     ["metarl.problems"],
@@ -22,7 +23,7 @@ FLOORS = [  # each imports only from those before it, and from itself
     ["metarl.agents"],
     ["metarl.commands"],
 ]
-GROUND = ["metarl.errors", "metarl.tasks", "metarl.networks"]
+GROUND = ["metarl.errors", "metarl.files", "metarl.tasks", "metarl.batch_norm", "metarl.networks"]
 ROOMS = {"envs": [*GROUND, "metarl.envs"], "supervised": [*GROUND, "metarl.supervised"]}
 
 

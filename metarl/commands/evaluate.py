@@ -9,7 +9,7 @@ from rich.console import Console
 
 from metarl.agents import Agent
 from metarl.agents.base import EVALUATION_SEED
-from metarl.checkpoint import require_folder, whole
+from metarl.files import require_folder, whole
 from metarl.tasks import Split
 
 

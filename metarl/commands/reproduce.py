@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from metarl.checkpoint import require_folder, whole
 from metarl.commands.tables import (
     alpha_maml_sine,
     maml_navigation,
@@ -31,6 +30,7 @@ from metarl.commands.tables import (
 )
 from metarl.commands.tables.cell import Cell, Measured
 from metarl.errors import ConfigError, require_positive, unknown_name
+from metarl.files import require_folder, whole
 
 TABLES: dict[str, Any] = {
     "meta-sgd-table-1": meta_sgd_table_1,

@@ -16,9 +16,9 @@ from metarl import processes
 from metarl.agents import Agent, Evaluation
 from metarl.agents.callbacks import SaveCallback
 from metarl.checkpoint import RUN_CHECKPOINT as CHECKPOINT
-from metarl.checkpoint import whole
 from metarl.commands.presets import PRESETS, Run
 from metarl.errors import ConfigError, NonFiniteError, require_positive
+from metarl.files import whole
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"

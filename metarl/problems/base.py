@@ -23,9 +23,14 @@ class Problem(ABC, Generic[Experience]):
 
     learner: Learner
     figure: str
-    """The name in ``measure`` of the figure that matters: ``"return"`` or ``"loss"``."""
+    """The name in ``measure`` of the figure that matters: ``"return"``, ``"accuracy"`` or ``"loss"``."""
     on_policy: bool
     """Whether the experience depends on the parameters that collect it."""
+
+    @property
+    def gain(self) -> int:
+        """1 if a higher figure is better, -1 for a loss."""
+        return -1 if self.figure == "loss" else 1
 
     @abstractmethod
     def count(self, tasks: Tasks) -> int:

@@ -1,0 +1,258 @@
+"""Few-shot image classification: episodes of N ways and K shots, drawn on the device from one uint8 tensor."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, cast, get_args
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.utils import make_grid
+
+from metarl.errors import ConfigError, TaskError, require_positive, unknown_name
+from metarl.supervised.episodes import EpisodeEnv
+from metarl.supervised.images import ImageSet
+from metarl.supervised.networks import conv4, perceptron, resnet12
+from metarl.tasks import Array, Bounds, Episodes, Examples, Split, Task, split_index
+
+Rotations = Literal["classes", "drawn", "none"]
+Reduction = Literal["mean", "sum over ways"]
+Normalization = Literal["none", "imagenet"]
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""The mean and deviation of ImageNet's colours, in [0, 1]."""
+QUARTERS = 4
+
+
+class ImageEpisodes(EpisodeEnv):
+    r"""N-way K-shot classification of images.
+
+    A family of image episodes says where its images are and how its classes are split.
+
+    ## Observation
+    `Dict`: `support_inputs`, shape (ways * shots, channels, height, width), and `query_inputs`, (ways * queries, ...), float32
+    in [0, 1] (before normalisation), in random order; `support_targets`, shape (ways * shots,), int64 in [0, ways).
+
+    ## Action
+    `MultiDiscrete`, shape (ways * queries,): the predicted classes of the query images.
+
+    ## Reward
+    The accuracy, in [0, 1]; guessing is worth 1 / ways.
+
+    ## End
+    One step ends the episode.
+
+    ## Task
+    `{"classes": (ways,), "rotations": (ways,)}`, int64: indices into ``class_names``, and quarter turns to the left.
+
+    Args:
+        images: the images of all classes.
+        splits: the classes of each split; disjoint.
+        ways: N, the classes of an episode.
+        shots: K, the support images of each.
+        queries: the query images of each.
+        split: what ``reset`` draws from unless told otherwise.
+        rotations: ``"classes"``: every class in each of its four quarter turns is a class of its own; ``"drawn"``: each drawn
+            class gets a quarter turn (MAML's code); ``"none"``.
+        reduction: what the loss makes of the images' cross-entropies: the ``"mean"``, or the ``"sum over ways"`` of the means,
+            which is N times as large (MAML's code: its inner rate of 0.4 is one of 2.0 under the mean at 5 ways).
+        normalization: ``"imagenet"`` subtracts the mean of ImageNet's colours and divides by their deviation.
+        render_mode: ``"rgb_array"`` or None.
+
+    Raises:
+        ConfigError: an argument out of range, or a training split with too few classes or images.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 1}
+    networks = {"Conv4": conv4, "MLP": perceptron, "ResNet12": resnet12}
+    figure = "accuracy"
+
+    def __init__(
+        self,
+        images: ImageSet,
+        splits: Mapping[Split, Sequence[int]],
+        *,
+        ways: int = 5,
+        shots: int = 1,
+        queries: int = 15,
+        split: Split = "train",
+        rotations: Rotations = "none",
+        reduction: Reduction = "mean",
+        normalization: Normalization = "none",
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(shots, queries, split)
+        require_positive(ways=ways)
+        for name, value, known in (
+            ("rotations", rotations, Rotations),
+            ("reduction", reduction, Reduction),
+            ("normalization", normalization, Normalization),
+            ("render_mode", render_mode or "rgb_array", Literal["rgb_array"]),
+        ):
+            if value not in get_args(known):
+                raise unknown_name(name, value, get_args(known))
+        self.ways = ways
+        self.rotations = rotations
+        self.reduction = reduction
+        self.normalization = normalization
+        self.render_mode = render_mode
+        self.class_names = images.names
+        self.splits = {name: tuple(classes) for name, classes in splits.items()}
+        self._images = images
+        self._on = cache(self._move)
+        self.input_shape = tuple(images.images.shape[1:])
+        self.output_size = ways
+        self.require_episodes("train")
+        last = len(images.names) - 1
+        self.bounds: Bounds = {
+            "classes": (np.zeros(ways, np.int64), np.full(ways, last)),
+            "rotations": (np.zeros(ways, np.int64), np.full(ways, QUARTERS - 1)),
+        }
+        low, high = (0.0, 1.0) if normalization == "none" else (-3.0, 3.0)
+        pixels = [gym.spaces.Box(low, high, (ways * count, *self.input_shape), np.float32) for count in (shots, queries)]
+        self.observation_space = gym.spaces.Dict(
+            support_inputs=pixels[0],
+            support_targets=gym.spaces.MultiDiscrete(np.full(ways * shots, ways)),
+            query_inputs=pixels[1],
+        )
+        self.action_space = gym.spaces.MultiDiscrete(np.full(ways * queries, ways))
+
+    def require_episodes(self, split: Split) -> None:
+        """Raise ConfigError if the split has too few classes for an episode, or one of them too few images."""
+        split_index(split)
+        classes = self.splits.get(split, ())
+        found = len(classes) * (QUARTERS if self.rotations == "classes" else 1)
+        if self.ways > found:
+            raise ConfigError(f"ways={self.ways} is more than the {found} classes of split {split!r}: ask for at most {found}")
+        counts = self._images.counts[list(classes)]
+        fewest = int(counts.min())
+        if fewest < self.shots + self.queries:
+            name = self.class_names[classes[int(counts.argmin())]]
+            raise ConfigError(
+                f"shots={self.shots} and queries={self.queries} need {self.shots + self.queries} images of a class, but "
+                f"{name} of split {split!r} has {fewest}: lower one of them"
+            )
+
+    def _move(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Return what is drawn from, on a device: the images in every rotation, the classes' starts and counts, the splits."""
+        images = self._images.images.to(device)
+        turned = [images.rot90(k, (2, 3)) for k in range(QUARTERS)] if self.rotations != "none" else [images]
+        counts = self._images.counts.to(device)
+        classes = {name: torch.tensor(own, device=device, dtype=torch.long) for name, own in self.splits.items()}
+        return torch.cat(turned), counts.cumsum(0) - counts, counts, classes
+
+    def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
+        """Return n tasks as rows, the classes and then their rotations, shape (n, 2 * ways), float64."""
+        self.require_episodes(split)
+        classes = self._on(generator.device)[3][split]
+        turns = QUARTERS if self.rotations == "classes" else 1
+        drawn = self._distinct(n, len(classes) * turns, self.ways, generator)
+        rotations = drawn % turns
+        if self.rotations == "drawn":
+            rotations = torch.randint(QUARTERS, drawn.shape, generator=generator, device=generator.device)
+        return torch.cat([classes[drawn // turns], rotations], dim=1).double()
+
+    def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
+        """Return support and query sets with inputs of shape (n, examples, channels, height, width), each in random order."""
+        classes, rotations = tasks.long().split(self.ways, dim=1)
+        images, starts, counts, _ = self._on(tasks.device)
+        most = int(self._images.counts.max())
+        noise = torch.rand(len(tasks), self.ways, most, generator=generator, device=tasks.device)
+        noise.masked_fill_(torch.arange(most, device=tasks.device) >= counts[classes][..., None], -1.0)
+        chosen = noise.topk(self.shots + self.queries).indices  # without replacement: no query image is a support image
+        turned = rotations * len(self._images.images) if len(images) > len(self._images.images) else 0
+        rows = (starts[classes] + turned)[..., None] + chosen
+        parts = []
+        for own in rows.split([self.shots, self.queries], dim=2):
+            order = torch.rand(len(tasks), own[0].numel(), generator=generator, device=tasks.device).argsort(1)
+            pixels = self._pixels(images, own.flatten(1).gather(1, order), tasks.dtype)
+            parts.append(Examples(pixels, order // own.shape[2]))
+        return Episodes(*parts)
+
+    def _distinct(self, n: int, among: int, count: int, generator: torch.Generator) -> Tensor:
+        """Return n rows of ``count`` distinct numbers below ``among``."""
+        return torch.rand(n, among, generator=generator, device=generator.device).topk(count).indices
+
+    def _pixels(self, images: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        pixels = images[rows].to(dtype) / 255
+        if self.normalization == "imagenet":
+            mean, deviation = (torch.tensor(values, device=rows.device, dtype=dtype)[:, None, None] for values in IMAGENET)
+            pixels = (pixels - mean) / deviation
+        return pixels
+
+    def sample_examples(self, n: int, split: Split, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Examples:
+        """Return n images of a split's classes with their classes' numbers, for training without episodes.
+
+        Every class, and with ``rotations`` every quarter turn of it, is as likely. The images have the shape (n, channels,
+        height, width), the numbers (n,) and lie below ``count_classes(split)``.
+        """
+        images, starts, counts, classes = self._on(generator.device)
+        turns = 1 if self.rotations == "none" else QUARTERS
+        label = torch.randint(len(classes[split]) * turns, (n,), generator=generator, device=generator.device)
+        own = classes[split][label // turns]
+        unit = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
+        rows = starts[own] + (unit * counts[own]).long() + label % turns * len(self._images.images)
+        return Examples(self._pixels(images, rows, dtype), label)
+
+    def count_classes(self, split: Split) -> int:
+        """Return how many classes ``sample_examples`` tells apart."""
+        return len(self.splits[split]) * (1 if self.rotations == "none" else QUARTERS)
+
+    def check(self, task: Mapping[str, Any]) -> Task:
+        """Return a task's entries as arrays.
+
+        Raises:
+            TaskError: a task outside the family, or one that has a class twice.
+        """
+        checked = super().check(task)
+        pairs = list(zip(*(checked[name].tolist() for name in ("classes", "rotations")), strict=True))
+        if len(set(pairs)) < len(pairs):
+            raise TaskError(f"task={dict(task)!r} has a class in the same rotation twice: give {self.ways} different ones")
+        if self.rotations == "none" and checked["rotations"].any():
+            raise TaskError(
+                f"task['rotations']={checked['rotations'].tolist()}: this environment was made with rotations='none'"
+            )
+        return checked
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy, reduced as ``reduction`` says."""
+        loss = functional.cross_entropy(outputs, targets)
+        return loss * self.ways if self.reduction == "sum over ways" else loss
+
+    def measures(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return one task's loss and accuracy, each of shape ()."""
+        accuracy = (outputs.argmax(-1) == targets).to(outputs.dtype).mean()
+        return {"loss": self.loss(outputs, targets), "accuracy": accuracy}
+
+    def decide(self, outputs: Tensor) -> Tensor:
+        """Return the predicted classes, shape (examples,), from outputs of shape (examples, ways)."""
+        return outputs.argmax(-1)
+
+    def reward(self, predictions: Array, targets: Array) -> float:
+        """Return the accuracy."""
+        return float((predictions == targets).mean())
+
+    def render(self) -> Any:
+        """Return the episode in force as a picture, shape (height, width, 3), uint8: a row a class, support images first."""
+        shown = self.observation
+        if shown is None or self._query_targets is None:
+            return None
+        return episode_picture(
+            *(torch.as_tensor(shown[name]) for name in ("support_inputs", "support_targets", "query_inputs")),
+            torch.as_tensor(self._query_targets),
+        )
+
+
+def episode_picture(support: Tensor, support_targets: Tensor, query: Tensor, query_targets: Tensor) -> Array:
+    """Return a picture of an episode, shape (height, width, 3), uint8: a row a class, support images left of a gap."""
+    halves = []
+    for inputs, targets in ((support, support_targets), (query, query_targets)):
+        order = targets.argsort(stable=True)
+        columns = len(targets) // (int(targets.max()) + 1)
+        low, high = float(inputs.min()), float(inputs.max())
+        scaled = (inputs[order] - low) / max(high - low, 1e-6)
+        halves.append(make_grid(scaled, nrow=columns, pad_value=0.5))
+    gap = torch.ones(3, halves[0].shape[1], 8)
+    picture = torch.cat([halves[0], gap, halves[1]], dim=2)
+    return cast(Array, (255 * picture).byte().permute(1, 2, 0).numpy())

@@ -1,0 +1,215 @@
+"""Folders of images as one uint8 tensor, decoded once and kept in a checked cache beside the data."""
+
+import hashlib
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms import InterpolationMode, v2
+
+from metarl.errors import DataError
+from metarl.files import whole
+
+CACHE = ".metarl"
+"""The folder of the caches, beside the data."""
+FORMAT = "metarl-images-1"
+WORTH_A_BAR = 2000
+"""Images from which on decoding takes long enough for a progress bar."""
+
+Files = Mapping[str, Sequence[Path]]
+"""The image files of every class, by the class's name."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of classes.
+
+    Attributes:
+        images: shape (images, channels, height, width), uint8, class by class.
+        counts: how many images each class has, shape (classes,).
+        names: the classes' names.
+    """
+
+    images: Tensor
+    counts: Tensor
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How an image file becomes pixels.
+
+    Attributes:
+        size: (height, width); an image of another size is scaled.
+        mode: ``"L"`` for one channel, ``"RGB"`` for three.
+        interpolation: of the scaling, with antialiasing.
+        inverted: whether black becomes 255, as for ink on paper.
+    """
+
+    size: tuple[int, int]
+    mode: Literal["L", "RGB"] = "RGB"
+    interpolation: Literal["bilinear", "lanczos"] = "bilinear"
+    inverted: bool = False
+
+    def read(self, path: Path) -> Tensor:
+        """Return the pixels, shape (channels, height, width), uint8.
+
+        Raises:
+            DataError: the file is not an image, or is broken.
+        """
+        try:
+            with Image.open(path) as file:
+                image = file.convert(self.mode)
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            raise DataError(
+                f"image {path} cannot be read ({error}): it is broken or no image; fetch it again, or remove it"
+            ) from error
+        if image.size != self.size[::-1]:
+            image = v2.functional.resize(image, list(self.size), InterpolationMode(self.interpolation))
+        pixels: Tensor = v2.functional.pil_to_tensor(image)
+        return 255 - pixels if self.inverted else pixels
+
+
+def find_classes(folder: Path, depth: int = 1) -> dict[str, list[Path]]:
+    """Return the image files in every class folder under ``folder``, both in order; hidden and other files are passed over.
+
+    Args:
+        folder: where the class folders lie.
+        depth: how many levels down; 2 for Omniglot's alphabet/character.
+
+    Raises:
+        DataError: there is no such folder, or no class folder with images in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"root: {folder} is not a folder")
+    level = [folder]
+    for _ in range(depth):
+        level = [Path(entry) for above in level for entry in sorted(e.path for e in os.scandir(above) if e.is_dir())]
+        level = [path for path in level if not path.name.startswith(".")]
+    found = {str(path.relative_to(folder)): image_files(path) for path in level}
+    found = {name: files for name, files in found.items() if files}
+    if not found:
+        raise DataError(f"root: {folder} holds no folder with images in it; expected {'FOLDER/' * depth}IMAGE.png")
+    return found
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files of a folder, by their extensions, in order."""
+    names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    return [folder / name for name in names if name.lower().endswith(IMG_EXTENSIONS)]
+
+
+def load_images(root: Path, name: str, files: Files, decoding: Decoding) -> ImageSet:
+    """Return the images, from the cache if it is there and right, else decoded and put there.
+
+    The cache remembers every file's name, size and time of change, and a checksum of its pixels: a changed folder or a
+    damaged cache is decoded anew. It appears whole or not at all, and processes that start together decode once.
+
+    Args:
+        root: the data's folder; the cache goes to ``.metarl`` in it, or, if that cannot be written, to the user's own cache.
+        name: of the cache.
+        files: the image files of every class.
+        decoding: how they become pixels.
+
+    Raises:
+        DataError: a file that cannot be read as an image.
+    """
+    fingerprint = _fingerprint(root, files, decoding)
+    if fingerprint not in _LOADED:
+        found = _load(_cache_folder(root.resolve()) / f"{name}.pt", name, files, decoding, fingerprint)
+        _LOADED.clear()  # one data set at a time: a changed one is not kept beside its new self
+        _LOADED[fingerprint] = found
+    return _LOADED[fingerprint]
+
+
+_LOADED: dict[str, ImageSet] = {}
+"""The images that environments of this process share, by fingerprint."""
+
+
+def _load(path: Path, name: str, files: Files, decoding: Decoding, fingerprint: str) -> ImageSet:
+    found = _read(path, fingerprint)
+    if found is not None:
+        return found
+    with FileLock(f"{path}.lock"):  # the system releases it when its holder is killed
+        found = _read(path, fingerprint)
+        if found is None:
+            for left in path.parent.glob(f".*.{path.name}"):  # of a process that was killed while it wrote
+                left.unlink(missing_ok=True)
+            found = _decode(name, files, decoding)
+            content = {"format": FORMAT, "fingerprint": fingerprint, "checksum": _checksum(found.images), **vars(found)}
+            with whole(path) as partial:
+                torch.save({**content, "names": list(found.names)}, partial)
+    return found
+
+
+def _cache_folder(root: Path) -> Path:
+    folder = root / CACHE
+    try:
+        folder.mkdir(exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = own / "metarl" / hashlib.sha256(str(root).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _fingerprint(root: Path, files: Files, decoding: Decoding) -> str:
+    digest = hashlib.sha256(repr((FORMAT, decoding)).encode())
+    for name, paths in files.items():
+        digest.update(f"\0{name}\0".encode())
+        for path in paths:
+            status = path.stat()
+            digest.update(f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _read(path: Path, fingerprint: str) -> ImageSet | None:
+    """Return what the cache holds; None if it is missing, of other files, or damaged."""
+    try:
+        content: dict[str, Any] = torch.load(path, weights_only=True)
+        if content["format"] != FORMAT or content["fingerprint"] != fingerprint:
+            return None
+        found = ImageSet(content["images"], content["counts"], tuple(content["names"]))
+        return found if content["checksum"] == _checksum(found.images) else None
+    except Exception:  # whatever a missing, truncated or foreign file makes torch.load raise: decode anew
+        return None
+
+
+def _checksum(images: Tensor) -> int:
+    return zlib.crc32(np.ascontiguousarray(images.numpy()))
+
+
+def _decode(name: str, files: Files, decoding: Decoding) -> ImageSet:
+    paths = [path for own in files.values() for path in own]
+    images: Tensor | None = None
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pixels = pool.map(decoding.read, paths)
+        shown = track(
+            pixels, f"{name}: decoding, once", len(paths), console=console, transient=True, disable=len(paths) < WORTH_A_BAR
+        )
+        try:
+            for row, image in enumerate(shown):
+                if images is None:
+                    images = torch.empty(len(paths), *image.shape, dtype=torch.uint8)
+                images[row] = image
+        except DataError:
+            pool.shutdown(cancel_futures=True)
+            raise
+    assert images is not None, "every class has an image"
+    return ImageSet(images, torch.tensor([len(own) for own in files.values()]), tuple(files))

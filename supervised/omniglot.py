@@ -1,0 +1,101 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, 20 drawings of each.
+
+Lake, Salakhutdinov and Tenenbaum 2015, "Human-level concept learning through probabilistic program induction".
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from torchvision import datasets
+
+from metarl.errors import DataError, unknown_name
+from metarl.supervised.image_episodes import ImageEpisodes, Rotations
+from metarl.supervised.images import Decoding, find_classes, load_images
+from metarl.tasks import Split
+
+Characters = Literal["maml", "vinyals", "lake"]
+PARTS = ("images_background", "images_evaluation")
+CHARACTERS = 1623
+TRAINING, VALIDATION = 1200, 100
+"""MAML's 1,200 characters for training, of which its code keeps 100 for validation."""
+VALIDATION_ALPHABETS = ("Hebrew", "Mkhedruli_(Georgian)", "Armenian", "Early_Aramaic", "Bengali")
+"""Vinyals' 172 characters for validation, as Prototypical Networks' code has them."""
+
+
+class Omniglot(ImageEpisodes):
+    """Characters, 28x28, ink 1 on paper 0; see ``ImageEpisodes`` for observation, action and reward.
+
+    ## Arguments
+    - `root`: the folder that holds `images_background` and `images_evaluation`, or torchvision's root (with `omniglot-py`).
+    - `download`: let torchvision fetch the official archives into `root` if they are not there.
+    - `characters`: how they are split: `"maml"`, 1,100 for training, 100 for validation and 423 for testing, drawn by `seed`
+      whatever their alphabet; `"vinyals"`, 1,028, 172 and 423 in the official order (validation: five alphabets); `"lake"`,
+      the background alphabets (without those five, 792; validation 172) against the evaluation alphabets (659).
+    - `seed`: of MAML's split.
+    - `rotations`: `"classes"` as in the papers unless given; see ``ImageEpisodes``.
+    - `ways`, `shots`, `queries`, `split`, `reduction`: see ``ImageEpisodes``.
+
+    ## Version history
+    - v0: the first.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] = "data",
+        *,
+        download: bool = False,
+        characters: Characters = "maml",
+        seed: int = 1,
+        rotations: Rotations = "classes",
+        **options: Any,
+    ) -> None:
+        if characters not in get_args(Characters):
+            raise unknown_name("characters", characters, get_args(Characters))
+        if download:
+            for background in (True, False):
+                datasets.Omniglot(str(root), background, download=True)
+        folder = _folder(Path(root))
+        files = {f"{part}/{name}": own for part in PARTS for name, own in find_classes(folder / part, depth=2).items()}
+        decoding = Decoding((28, 28), "L", "lanczos", inverted=True)
+        images = load_images(folder, "omniglot-28", files, decoding)
+        super().__init__(images, split_characters(images.names, characters, seed), rotations=rotations, **options)
+
+
+def _folder(root: Path) -> Path:
+    """Return the folder that holds the official ones.
+
+    Raises:
+        DataError: it is not there.
+    """
+    for folder in (root, root / "omniglot-py", root / "omniglot", root / "python"):
+        if all((folder / part).is_dir() for part in PARTS):
+            return folder
+    raise DataError(
+        f"root={str(root)!r} holds no Omniglot: unpack images_background.zip and images_evaluation.zip of "
+        "github.com/brendenlake/omniglot there, or pass download=True"
+    )
+
+
+def split_characters(names: tuple[str, ...], characters: Characters, seed: int = 1) -> dict[Split, list[int]]:
+    """Return the numbers of the characters of each split, by their names (part/alphabet/character) in the official order."""
+    held_out = [i for i, name in enumerate(names) if name.split("/")[1] in VALIDATION_ALPHABETS]
+    if characters == "maml":
+        order = np.random.default_rng(seed).permutation(len(names)).tolist()
+        training = round(len(names) * TRAINING / CHARACTERS)
+        validation = round(len(names) * VALIDATION / CHARACTERS)
+        return {
+            "train": sorted(order[: training - validation]),
+            "validation": sorted(order[training - validation : training]),
+            "test": sorted(order[training:]),
+        }
+    if characters == "vinyals":
+        training = round(len(names) * TRAINING / CHARACTERS)
+    else:
+        training = sum(name.startswith(PARTS[0]) for name in names)
+    return {
+        "train": [i for i in range(training) if i not in set(held_out)],
+        "validation": held_out,
+        "test": list(range(training, len(names))),
+    }
