@@ -4,6 +4,11 @@ from metarl.agents.adapted import AdaptedPolicy as AdaptedPolicy
 from metarl.agents.adapted import AdaptedPredictor as AdaptedPredictor
 from metarl.agents.alpha_maml import AlphaMAML as AlphaMAML
 from metarl.agents.base import Agent as Agent
+from metarl.agents.baselines import BaselineFinetune as BaselineFinetune
+from metarl.agents.baselines import BaselinePlusPlus as BaselinePlusPlus
+from metarl.agents.baselines import Finetuning as Finetuning
+from metarl.agents.baselines import NearestNeighbour as NearestNeighbour
+from metarl.agents.baselines import TrainFromScratch as TrainFromScratch
 from metarl.agents.evaluation import Evaluation as Evaluation
 from metarl.agents.maml import MAML as MAML
 from metarl.agents.meta_lstm import MetaLSTM as MetaLSTM

@@ -12,7 +12,9 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor
 
 from metarl.learner import Learner
+from metarl.problems import SupervisedProblem
 from metarl.problems.distributions import Distribution
+from metarl.tasks import Examples
 
 
 class AdaptedPolicy(BasePolicy):
@@ -64,20 +66,20 @@ class AdaptedPredictor:
     """A predictor after adaptation to a support set.
 
     Args:
-        learner: maps inputs (examples, ...) to outputs.
+        problem: maps inputs (examples, ...) to outputs.
         parameters: the learner's full parameters, shape (P + S,).
         decide: makes predictions of outputs.
-        support: the support set's inputs, if batch-normalisation takes its statistics from them.
+        support: the support set, if the outputs depend on it otherwise than through the parameters.
     """
 
     def __init__(
         self,
-        learner: Learner,
+        problem: SupervisedProblem,
         parameters: Tensor,
         decide: Callable[[Tensor], Tensor],
-        support: Tensor | None = None,
+        support: Examples | None = None,
     ) -> None:
-        self.learner = learner
+        self._problem = problem
         self.parameters_ = parameters.detach().clone()
         self._decide = decide
         self._support = support
@@ -92,4 +94,6 @@ class AdaptedPredictor:
 
     def _outputs(self, inputs: NDArray[Any]) -> Tensor:
         with torch.no_grad():
-            return self.learner(self.parameters_, torch.as_tensor(np.asarray(inputs)).to(self.parameters_), self._support)
+            return self._problem.outputs(
+                self.parameters_, torch.as_tensor(np.asarray(inputs)).to(self.parameters_), self._support
+            )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self, TypedDict
+from typing import Any, ClassVar, Self, TypedDict
 
 import gymnasium as gym
 import numpy as np
@@ -27,9 +27,9 @@ from metarl.agents.worlds import EpisodeWorld, PolicyWorld, World, make_env, mak
 from metarl.batch_norm import Statistics
 from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.learner import Layout
-from metarl.logger import figures, measure_steps, seconds_by_part
-from metarl.outer import TRPO, GradientDescent, Outcome, OuterLoop
-from metarl.problems import Rollouts
+from metarl.logger import figures, measure_steps, measured_steps, seconds_by_part
+from metarl.outer import TRPO, GradientDescent, Outcome, OuterLoop, Pretraining
+from metarl.problems import Rollouts, SupervisedProblem
 from metarl.rules import UpdateRule
 
 OUTER = {"trpo": TRPO, "policy_gradient": GradientDescent, "gradient_descent": GradientDescent}
@@ -47,6 +47,7 @@ class CommonOptions(TypedDict, total=False):
     meta_batch: int
     adapted: str | Sequence[str]
     batch_norm: Statistics
+    support_batch: int | None
     rollouts: Rollouts | None
     policy_kwargs: Mapping[str, Any] | None
     env_kwargs: Mapping[str, Any] | None
@@ -80,6 +81,7 @@ class Agent:
         meta_batch: tasks in an outer step; 20 for policies and 4 for predictors unless given.
         adapted: which parameters the inner loop changes: ``"all"``, ``"head"`` (ANIL), or name patterns.
         batch_norm: whose statistics batch-normalisation uses: ``"batch"``, ``"support"`` or ``"running"``; see ``Learner``.
+        support_batch: how many support examples each inner step sees, drawn with replacement; None for all (predictors only).
         rollouts: how trajectories are sampled (policies only).
         policy_kwargs: arguments of a policy given by name, such as ``{"hidden": (64, 64), "activation": "tanh"}``.
         env_kwargs: arguments of an environment given by id.
@@ -100,6 +102,9 @@ class Agent:
         TaskError: an environment without tasks.
     """
 
+    predictor: ClassVar[type[SupervisedProblem]] = SupervisedProblem
+    """How a predictor's outputs come about."""
+
     def __init__(
         self,
         policy: str | nn.Module,
@@ -114,6 +119,7 @@ class Agent:
         meta_batch: int | None = None,
         adapted: str | Sequence[str] = "all",
         batch_norm: Statistics = "batch",
+        support_batch: int | None = None,
         rollouts: Rollouts | None = None,
         policy_kwargs: Mapping[str, Any] | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
@@ -141,6 +147,8 @@ class Agent:
                 self.env,
                 adapted=adapted,
                 batch_norm=batch_norm,
+                support_batch=support_batch,
+                predictor=self.predictor,
                 policy_kwargs=policy_kwargs or {},
                 rollouts=rollouts or Rollouts(),
                 device=self.device,
@@ -149,7 +157,7 @@ class Agent:
             made = _make_rule(rule, self.world.problem.learner.layout, rule_kwargs or {}).to(self.device, DTYPES[dtype])
         is_policy = isinstance(self.world, PolicyWorld)
         self.meta_batch = (20 if is_policy else 4) if meta_batch is None else meta_batch
-        require_positive(meta_batch=self.meta_batch, inner_steps=inner_steps)
+        require_positive(meta_batch=self.meta_batch)
         if is_policy:
             self.world.evaluation_batch = self.meta_batch
         else:
@@ -162,13 +170,16 @@ class Agent:
         self.outer = _make_outer(outer, "trpo" if is_policy else "gradient_descent")
         self.inner = InnerLoop(self.world.problem, made, inner_steps, first_order, inner_clip)
         self.outer.check(self.inner)
+        if isinstance(self.outer, Pretraining):
+            assert isinstance(self.world, EpisodeWorld)
+            self.outer.classes = self.world.count_classes()
         self.meta = self.inner.initial_meta()
         self.outer.start(self.meta)
         self.iteration = 0
         self.num_timesteps = 0
         self.best: dict[str, Any] | None = None
         self._logger: Logger | None = None
-        self._latest: tuple[float, float] | None = None
+        self._latest = ""
         self._vec_env: VecEnv | None = None
         self.arguments: dict[str, Any] = {
             "policy": policy if isinstance(policy, str) else None,
@@ -182,6 +193,7 @@ class Agent:
             "meta_batch": self.meta_batch,
             "adapted": adapted if isinstance(adapted, str) else list(adapted),
             "batch_norm": batch_norm,
+            "support_batch": support_batch,
             "rollouts": asdict(rollouts or Rollouts()) if is_policy else None,
             "policy_kwargs": dict(policy_kwargs or {}),
             "env_kwargs": dict(env_kwargs or {}),
@@ -267,7 +279,10 @@ class Agent:
     def _outer_step(self, report: bool) -> Outcome:
         before = self.generator.get_state()
         try:
-            tasks = self.world.sample(self.meta_batch, "train", self.generator, self.iteration * self.meta_batch)
+            if self.outer.learns_from == "examples" and isinstance(self.world, EpisodeWorld):
+                tasks = self.world.examples(self.meta_batch, self.generator)
+            else:
+                tasks = self.world.sample(self.meta_batch, "train", self.generator, self.iteration * self.meta_batch)
             if processes.count() > 1:
                 share = processes.own_rows(self.meta_batch)
                 tasks = self.world.slice(tasks, share)
@@ -278,6 +293,7 @@ class Agent:
             raise NonFiniteError(f"iteration {self.iteration + 1}: {error}") from error
         self.iteration += 1
         self.num_timesteps += self._timesteps(outcome)
+        self.world.track(self.parameters, tasks)
         return outcome
 
     def _timesteps(self, outcome: Outcome) -> int:
@@ -297,12 +313,15 @@ class Agent:
         found["time/iterations"] = self.iteration
         for name, value in found.items():
             self.logger.record(name, value)
-        first, last = (found[f"{problem.figure}/after_{step}_steps"] for step in (0, self.inner.steps))
-        self._latest = (first, last)
+        if outcome.adaptation is not None:
+            first, last = (found[f"{problem.figure}/after_{step}_steps"] for step in (0, self.inner.steps))
+            self._latest = f"{problem.figure} {first:.2f} -> {last:.2f}"
+        else:
+            self._latest = f"loss {float(outcome.loss):.2f}"
 
     def summary(self) -> str:
         """Return the figure that matters, before and after adaptation, as last logged; for a progress bar."""
-        return "" if self._latest is None else "{} {:.2f} -> {:.2f}".format(self.world.problem.figure, *self._latest)
+        return self._latest
 
     # -- using what was learned
 
@@ -361,9 +380,10 @@ class Agent:
         split: str = "test",
         seed: int = EVALUATION_SEED,
         repeats: int = 1,
+        env: str | gym.Env[Any, Any] | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> Evaluation:
-        """Measure returns or losses after 0, 1, ... inner steps on unseen tasks.
+        """Measure returns, accuracies or losses after 0, 1, ... inner steps on unseen tasks, of another family too.
 
         Args:
             tasks: how many.
@@ -371,7 +391,9 @@ class Agent:
             split: ``"test"``, ``"validation"`` or ``"train"``.
             seed: of tasks and noise: the same seed pairs two agents' evaluations.
             repeats: adaptations to each task, with new data; a task's figure is their mean.
-            env_kwargs: arguments of the environment that differ from those in training, such as ``{"shots": 10}``.
+            env: another environment than in training, by id or made, of the same shapes: cross-domain evaluation.
+            env_kwargs: arguments of the environment that differ from those in training, such as ``{"shots": 10}``; all of
+                another environment's.
 
         Raises:
             ConfigError: a count out of range, or more tasks or repeats than a fixed set has.
@@ -379,7 +401,11 @@ class Agent:
         require_positive(tasks=tasks, repeats=repeats)
         if steps is not None and steps < 0:
             raise ConfigError(f"steps={steps} must not be negative")
-        world = self.world if env_kwargs is None else self.world.elsewhere(self._changed_env(env_kwargs))
+        world = self.world
+        if env is not None:
+            world = self.world.elsewhere(make_env(env, env_kwargs or {}))
+        elif env_kwargs is not None:
+            world = self.world.elsewhere(self._changed_env(env_kwargs))
         steps = self.inner.steps if steps is None else steps
         generator = torch.Generator(self.device).manual_seed(seed)
         problem, rows = world.problem, []
@@ -391,7 +417,8 @@ class Agent:
                 measures = [measure[problem.figure] for measure in measure_steps(problem, adaptation, query)]
                 rows.append(torch.stack(measures, dim=1))
         values = torch.cat(rows).double().cpu().numpy()
-        return Evaluation(problem.figure, values.reshape(tasks, repeats, -1).mean(axis=1))
+        values = values.reshape(tasks, repeats, -1).mean(axis=1)
+        return Evaluation(problem.figure, values, tuple(measured_steps(steps)), problem.learner.batch_norm)
 
     def _changed_env(self, env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
         if self.env.spec is None:
@@ -406,19 +433,21 @@ class Agent:
         score = self.world.problem.gain * figure
         if np.isfinite(score) and (self.best is None or score > self.best["score"]):
             kept = {name: value.detach().clone() for name, value in self.meta.items()}
-            self.best = {"score": score, "iteration": self.iteration, "meta": kept}
+            running = {name: value.clone() for name, value in self.world.problem.learner.running.items()}
+            self.best = {"score": score, "iteration": self.iteration, "meta": kept, "running": running}
         return figure
 
     def restore_best(self) -> Self:
         """Go back to the best meta-parameters by validation, if there was a validation."""
         if self.best is not None:
-            self._set_meta(self.best["meta"])
+            self._set_meta(self.best["meta"], self.best["running"])
         return self
 
-    def _set_meta(self, meta: Mapping[str, Tensor]) -> None:
+    def _set_meta(self, meta: Mapping[str, Tensor], running: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, value in self.meta.items():
-                value.copy_(meta[name])
+            for ours, theirs in ((self.meta, meta), (self.world.problem.learner.running, running)):
+                for name, value in ours.items():
+                    value.copy_(theirs[name])
 
     def pictures(self) -> dict[str, Any]:
         """Return matplotlib figures by name: adaptation on unseen tasks, and a learned rule's updates, gates and rates."""
@@ -464,7 +493,7 @@ class Agent:
                 f"checkpoint {path} holds a {content['agent']}, not a {cls.__name__}: use {content['agent']}.load"
             )
         if cls is Agent:
-            cls = next((kind for kind in cls.__subclasses__() if kind.__name__ == content["agent"]), cls)
+            cls = next((kind for kind in _descendants(cls) if kind.__name__ == content["agent"]), cls)
         arguments = saving.arguments(path, content, env, policy, rule, outer)
         agent = cls.__new__(cls)
         Agent.__init__(agent, **arguments, device=device, verbose=verbose, tensorboard_log=tensorboard_log)
@@ -516,6 +545,10 @@ class Agent:
     def get_vec_normalize_env(self) -> None:
         """Return None: observations are not normalised."""
         return None
+
+
+def _descendants(kind: type[Agent]) -> list[Any]:
+    return [heir for child in kind.__subclasses__() for heir in (child, *_descendants(child))]
 
 
 def _device(name: str) -> torch.device:

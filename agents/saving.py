@@ -26,6 +26,7 @@ def content(agent: Agent) -> dict[str, Any]:
         "agent": type(agent).__name__,
         "arguments": agent.arguments,
         "meta": {name: value.detach().cpu() for name, value in agent.meta.items()},
+        "running": {name: value.cpu() for name, value in agent.world.problem.learner.running.items()},
         "outer": agent.outer.state_dict(),
         "generator": agent.generator.get_state(),
         "device": agent.device.type,
@@ -80,7 +81,7 @@ def restore(path: str | os.PathLike[str], content: Mapping[str, Any], agent: Age
         raise CheckpointError(
             f"checkpoint {path} holds meta-parameters {shapes}, but this agent has {ours}: hand in the same policy"
         )
-    agent._set_meta(content["meta"])
+    agent._set_meta(content["meta"], content["running"])
     agent.outer.load_state_dict(content["outer"])
     if agent.device.type == content["device"]:
         agent.generator.set_state(content["generator"])

@@ -104,6 +104,8 @@ def _alike(agents: Sequence[Agent]) -> Agent:
             f"{type(first).__name__} with {type(first.outer).__name__} cannot learn side by side: "
             "only predictors under GradientDescent can; call learn() of each"
         )
+    if first.world.learner.batch_norm == "running":
+        raise ConfigError("batch_norm='running': running averages are each agent's own; call learn() of each")
     if first.outer.optimizer not in ELEMENTWISE:
         raise ConfigError(
             f"optimizer={first.outer.optimizer!r} does not treat every number by itself, so agents cannot share a step: "
@@ -140,7 +142,7 @@ def _apply(outer: GradientDescent, meta: Meta, gradients: Meta, alive: Tensor | 
 
 def _hand_back(agents: Sequence[Agent], meta: Meta) -> None:
     for row, agent in enumerate(agents):
-        agent._set_meta({name: value[row] for name, value in meta.items()})
+        agent._set_meta({name: value[row] for name, value in meta.items()}, {})
 
 
 def _stack_states(states: list[dict[str, Any]]) -> dict[str, Any]:

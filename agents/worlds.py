@@ -16,7 +16,9 @@ import torch
 from gymnasium.envs.registration import load_env_creator
 from stable_baselines3.common.monitor import Monitor
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
+from metarl import processes
 from metarl.agents.adapted import AdaptedPolicy, AdaptedPredictor
 from metarl.batch_norm import Statistics
 from metarl.errors import ConfigError, TaskError, unknown_name
@@ -29,7 +31,9 @@ from metarl.problems.stochastic_policy import StochasticPolicy, check_fit
 from metarl.tasks import Episodes, Examples
 
 DRAWN_AT_ONCE = 1000
-"""Episodes of an evaluation that are drawn together."""
+"""Episodes of an evaluation that are drawn together, at most."""
+DRAWN_NUMBERS = 2**27
+"""Numbers in them, at most: images are large."""
 
 
 class World(ABC):
@@ -50,6 +54,9 @@ class World(ABC):
     @abstractmethod
     def slice(self, tasks: Any, rows: slice) -> Any:
         """Return some tasks of a meta-batch."""
+
+    def track(self, parameters: Tensor, tasks: Any) -> None:  # noqa: B027 - only batch-normalisation needs it
+        """Take note of what an outer step's tasks say of the inputs."""
 
     @abstractmethod
     def own_task(self, given: Any) -> tuple[Problem[Any], Any]:
@@ -93,6 +100,8 @@ def make_world(
     *,
     adapted: str | Sequence[str],
     batch_norm: Statistics,
+    support_batch: int | None,
+    predictor: type[SupervisedProblem],
     policy_kwargs: Mapping[str, Any],
     rollouts: Rollouts,
     device: torch.device,
@@ -105,10 +114,10 @@ def make_world(
         ConfigError: a policy that does not fit the environment.
     """
     if hasattr(env.unwrapped, "sample_episodes"):
-        return EpisodeWorld(policy, env, adapted, batch_norm, policy_kwargs, device, dtype)
+        return EpisodeWorld(policy, env, adapted, batch_norm, support_batch, predictor, policy_kwargs, device, dtype)
     if env.has_wrapper_attr("sample_tasks"):
-        if batch_norm != "batch":
-            raise ConfigError(f"batch_norm={batch_norm!r} is for predictors: policies have no batch-normalisation")
+        if batch_norm != "batch" or support_batch is not None:
+            raise ConfigError(f"batch_norm={batch_norm!r}, support_batch={support_batch!r} are for predictors: leave them out")
         return PolicyWorld(policy, env, adapted, policy_kwargs, rollouts, device, dtype)
     raise TaskError(
         f"env={env.spec.id if env.spec else env.unwrapped!r} has no tasks: it needs sample_tasks(n, split) and "
@@ -233,12 +242,16 @@ class PolicyWorld(World):
 class EpisodeWorld(World):
     """Predictors in few-shot episodes."""
 
+    problem: SupervisedProblem
+
     def __init__(
         self,
         policy: str | nn.Module,
         env: gym.Env[Any, Any],
         adapted: str | Sequence[str],
         batch_norm: Statistics,
+        support_batch: int | None,
+        predictor: type[SupervisedProblem],
         policy_kwargs: Mapping[str, Any],
         device: torch.device,
         dtype: torch.dtype,
@@ -258,8 +271,12 @@ class EpisodeWorld(World):
             _refuse_class(policy)
             raise unknown_name("policy", policy, self.family.networks)
         self.learner = Learner(module.to(device, dtype), adapted, batch_norm)
-        self.problem = _supervised(self.learner, self.family)
+        self._predictor, self._support_batch = predictor, support_batch
+        self.problem = self._problem_of(self.family)
         self._check_fit(module)
+
+    def _problem_of(self, family: Any) -> SupervisedProblem:
+        return self._predictor(self.learner, family.loss, family.measures, family.figure, self._support_batch)
 
     def _check_fit(self, module: nn.Module) -> None:
         episodes = self.family.sample_episodes(1, "train", torch.Generator(self._like.device), dtype=self._like.dtype)
@@ -271,6 +288,7 @@ class EpisodeWorld(World):
             raise ConfigError(
                 f"policy={type(module).__name__} cannot take inputs of shape {tuple(inputs.shape)}: {error}"
             ) from error
+        self.track(self.learner.join(*self.learner.initial()), episodes)
         if outputs.shape != (len(inputs), self.family.output_size):
             raise ConfigError(
                 f"policy={type(module).__name__} gives outputs of shape {tuple(outputs.shape)}, but {self.family} needs "
@@ -283,7 +301,10 @@ class EpisodeWorld(World):
 
     def batches(self, n: int, split: str, generator: torch.Generator, repeats: int) -> Iterator[Any]:
         """Yield the episodes in batches."""
-        at_once = max(1, DRAWN_AT_ONCE // repeats)  # not the batch: every agent must see the same tasks
+        # not the batch: every agent must see the same tasks
+        spaces = cast(gym.spaces.Dict, self.env.observation_space)
+        numbers = sum(int(np.prod(spaces[name].shape or ())) for name in spaces)
+        at_once = max(1, min(DRAWN_AT_ONCE, DRAWN_NUMBERS // numbers) // repeats)
         size = getattr(self.family, "task_sets", {}).get(split, n)
         if n > size:
             raise ConfigError(f"tasks={n} is more than the {size} of the fixed set of split {split!r}: ask for at most {size}")
@@ -294,8 +315,8 @@ class EpisodeWorld(World):
                 yield self.slice(drawn, slice(start, start + self.evaluation_batch))
 
     def slice(self, tasks: Any, rows: slice) -> Any:
-        """Return some of the episodes."""
-        return type(tasks)(*(type(examples)(*(tensor[rows] for tensor in examples)) for examples in tasks))
+        """Return some of the episodes, or of the examples."""
+        return tree_map(lambda tensor: tensor[rows], tasks)
 
     def own_task(self, given: Any) -> tuple[Problem[Any], Any]:
         """Return the support set of an observation, or of an environment's episode in force, as a batch of one."""
@@ -321,7 +342,7 @@ class EpisodeWorld(World):
         """Return a world whose episodes come from another environment."""
         other = copy.copy(self)
         other.env, other.family = env, env.unwrapped
-        other.problem = _supervised(self.learner, other.family)
+        other.problem = self._problem_of(other.family)
         ours, theirs = ((family.input_shape, family.output_size) for family in (self.family, other.family))
         if ours != theirs:
             raise ConfigError(
@@ -332,12 +353,32 @@ class EpisodeWorld(World):
 
     def wrap(self, parameters: Tensor, task: Episodes) -> AdaptedPredictor:
         """Return a predictor."""
-        support = task.support.inputs[0] if self.learner.batch_norm == "support" else None
-        return AdaptedPredictor(self.learner, parameters, self.family.decide, support)
+        support = Examples(*(part[0] for part in task.support)) if self.problem.needs_support else None
+        return AdaptedPredictor(self.problem, parameters, self.family.decide, support)
 
+    def count_classes(self) -> int:
+        """Return how many classes the training examples have.
 
-def _supervised(learner: Learner, family: Any) -> SupervisedProblem:
-    return SupervisedProblem(learner, family.loss, family.measures, family.figure)
+        Raises:
+            ConfigError: the family has no classes.
+        """
+        if not hasattr(self.family, "sample_examples"):
+            raise ConfigError(f"outer=Pretraining() needs classes to tell apart; {self.family} has none")
+        return int(self.family.count_classes("train"))
+
+    def track(self, parameters: Tensor, tasks: Episodes | Examples) -> None:
+        """Put the statistics of the episodes' query inputs into the running averages, if batch-normalisation uses them."""
+        if self.learner.batch_norm != "running" or isinstance(tasks, Examples):  # pretraining has done it already
+            return
+        self.learner.track(parameters, tasks.query.inputs.flatten(0, 1))
+        for average in self.learner.running.values():
+            if processes.count() > 1 and average.is_floating_point():
+                average.copy_(processes.mean(average))
+
+    def examples(self, n: int, generator: torch.Generator) -> Examples:
+        """Return a batch of n labelled examples of all training classes."""
+        drawn: Examples = self.family.sample_examples(n, "train", generator, self._like.dtype)
+        return drawn
 
 
 def _refuse_class(policy: Any) -> None:

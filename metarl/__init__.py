@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
     from metarl.agents import AlphaMAML as AlphaMAML
+    from metarl.agents import BaselineFinetune as BaselineFinetune
+    from metarl.agents import BaselinePlusPlus as BaselinePlusPlus
     from metarl.agents import Evaluation as Evaluation
+    from metarl.agents import Finetuning as Finetuning
     from metarl.agents import MetaLSTM as MetaLSTM
     from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
+    from metarl.agents import NearestNeighbour as NearestNeighbour
+    from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
     from metarl.envs import TaskFamily as TaskFamily
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from metarl.outer import TRPO as TRPO
     from metarl.outer import GradientDescent as GradientDescent
     from metarl.outer import HypergradientDescent as HypergradientDescent
+    from metarl.outer import Pretraining as Pretraining
     from metarl.problems import Rollouts as Rollouts
     from metarl.rules import UpdateRule as UpdateRule
     from metarl.supervised import EpisodeEnv as EpisodeEnv
@@ -35,6 +41,11 @@ _HOMES = {
     "metarl.agents": (
         "Agent",
         "AlphaMAML",
+        "BaselineFinetune",
+        "BaselinePlusPlus",
+        "Finetuning",
+        "NearestNeighbour",
+        "TrainFromScratch",
         "Evaluation",
         "MAML",
         "MetaLSTM",
@@ -45,7 +56,7 @@ _HOMES = {
     ),
     "metarl.envs": ("TaskAdapter", "TaskFamily"),
     "metarl.learner": ("Layout", "Learner"),
-    "metarl.outer": ("GradientDescent", "HypergradientDescent", "TRPO"),
+    "metarl.outer": ("GradientDescent", "HypergradientDescent", "Pretraining", "TRPO"),
     "metarl.problems": ("Rollouts",),
     "metarl.rules": ("UpdateRule",),
     "metarl.supervised": ("EpisodeEnv",),

@@ -4,6 +4,7 @@ One mechanism serves every algorithm and both worlds:
 $\theta_{i,t+1} = u(\theta_{i,t}, \nabla L_i(\theta_{i,t}), L_i(\theta_{i,t}), s_{i,t}, t)$ for tasks i and steps t.
 """
 
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value
 
 from metarl.clock import Clock
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_between, require_positive
 from metarl.problems.base import Problem, Tasks
 from metarl.rules.base import State, UpdateRule
 
@@ -49,13 +50,13 @@ class InnerLoop:
     Args:
         problem: gives experience and loss.
         rule: the update rule.
-        steps: T, the inner steps in training.
+        steps: T, the inner steps in training; 0 to learn without adaptation, from the query sets alone.
         first_order: treat gradients and losses as constants in the meta-gradient, as first-order MAML and the LSTM
             meta-learner do.
         clip: clip every entry of the gradients, an infinite one too, to plus or minus this (TURTLE's code: 10), or None.
 
     Raises:
-        ConfigError: ``steps`` or ``clip`` is not positive, or the rule was built for another network.
+        ConfigError: ``steps`` or ``clip`` is out of range, or the rule was built for another network.
     """
 
     def __init__(
@@ -66,7 +67,8 @@ class InnerLoop:
         first_order: bool = False,
         clip: float | None = None,
     ) -> None:
-        require_positive(inner_steps=steps, **({} if clip is None else {"inner_clip": clip}))
+        require_positive(**({} if clip is None else {"inner_clip": clip}))
+        require_between(0, sys.maxsize, inner_steps=steps)
         if int(steps) != steps:
             raise ConfigError(f"inner_steps={steps!r} must be a whole number")
         if rule.layout != problem.learner.layout:
@@ -105,10 +107,14 @@ class InnerLoop:
         self._unroll(meta, kept, self.steps if steps is None else steps, self.problem.count(tasks), tasks, generator)
         return kept
 
-    def replay(self, meta: Meta, experiences: list[Any]) -> Tensor:
-        """Return the full adapted parameters, shape (tasks, P + S), on kept experience; differentiable in ``meta``."""
+    def replay(self, meta: Meta, experiences: list[Any], count: int | None = None) -> Tensor:
+        """Return the full adapted parameters, shape (tasks, P + S), on kept experience; differentiable in ``meta``.
+
+        ``count``, the number of tasks, is needed where there were no steps and so no experience.
+        """
         kept = Adaptation(experiences=experiences)
-        self._unroll(meta, kept, len(experiences), len(experiences[0][0]) if experiences else 1, None, None)
+        count = len(experiences[0][0]) if experiences else count or 1
+        self._unroll(meta, kept, len(experiences), count, None, None)
         return kept.adapted
 
     def _unroll(

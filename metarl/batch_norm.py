@@ -23,12 +23,13 @@ class BatchNorm(nn.Module):
 
     Args:
         channels: how many.
-        momentum: the weight of a new batch in the running averages.
+        momentum: the weight of a new batch in the running averages, which begin as plain means of the first batches.
         eps: added to the variance.
     """
 
     running_mean: Tensor
     running_var: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
@@ -36,6 +37,7 @@ class BatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
         self.momentum = momentum
         self.eps = eps
         self.statistics: Statistics = "batch"
@@ -64,8 +66,10 @@ class BatchNorm(nn.Module):
     def _track(self, inputs: Tensor) -> None:
         axes = [axis for axis in range(inputs.ndim) if axis != 1]
         variance, mean = torch.var_mean(inputs.detach(), axes, correction=0)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked += 1
+        weight = self.num_batches_tracked.to(mean).reciprocal().clamp(min=self.momentum)
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
 
 
 def with_own_batch_norm(module: nn.Module) -> nn.Module:

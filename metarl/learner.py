@@ -113,16 +113,59 @@ class Learner:
         Args:
             parameters: the full parameters.
             inputs: shape (examples, ...).
-            support: the inputs that batch-normalisation takes its statistics from, shape (others, ...); ``inputs`` unless
-                given. Only for ``batch_norm="support"``.
+            support: the task's support inputs, shape (others, ...), from which batch-normalisation takes its statistics under
+                ``batch_norm="support"``; ``inputs`` themselves unless given.
         """
-        first = 0 if support is None else len(support)
-        for layer in self._norms:
-            layer.statistics = self.batch_norm or "batch"
-            layer.support = first
-        together = inputs if support is None else torch.cat([support, inputs])
-        output: Tensor = functional_call(self.module, self._joined.unflatten(parameters), together)
+        return self._call(self._joined.unflatten(parameters), inputs, support)
+
+    def _call(self, named: dict[str, Tensor], inputs: Tensor, support: Tensor | None) -> Tensor:
+        first = 0 if support is None or self.batch_norm != "support" else len(support)
+        self._set_norms(self.batch_norm or "batch", first)
+        together = torch.cat([support, inputs]) if first and support is not None else inputs
+        output: Tensor = functional_call(self.module, named, together)
         return output[first:]
+
+    def _set_norms(self, statistics: Statistics, support: int = 0, tracking: bool = False) -> None:
+        for layer in self._norms:
+            layer.statistics, layer.support, layer.tracking = statistics, support, tracking
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """The shape of every parameter, by name."""
+        return dict(zip(self._joined.names, self._joined.shapes, strict=True))
+
+    @property
+    def head(self) -> list[str]:
+        """The names of the last layer's parameters."""
+        return _head([name for name, _ in self.module.named_parameters()])
+
+    def pretrain(self, theta: Tensor, shared: Tensor | None, head: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        """Return the output with other parameters in the last layer, such as a classifier of more classes, or features.
+
+        Batch-norm layers use the batch's statistics, and put them into their running averages.
+
+        Args:
+            theta: the adapted parameters, shape (P,).
+            shared: the shared ones, shape (S,).
+            head: the last layer's, by name.
+            inputs: shape (examples, ...).
+        """
+        named = self.layout.unflatten(theta) | ({} if shared is None else self.shared_layout.unflatten(shared))
+        self._set_norms("batch", tracking=True)
+        try:
+            output: Tensor = functional_call(self.module, {**named, **head}, inputs)
+        finally:
+            self._set_norms("batch")
+        return output
+
+    def features(self, parameters: Tensor, inputs: Tensor, support: Tensor | None = None) -> Tensor:
+        """Return what the last layer is given, shape (examples, features); see ``__call__`` for the arguments."""
+        size = self.shapes[self.head[0]][1]
+        eye = torch.eye(size, device=parameters.device, dtype=parameters.dtype)
+        named = self._joined.unflatten(parameters)
+        for name in self.head:
+            named[name] = eye if name == self.head[0] else eye.new_zeros(size)
+        return self._call(named, inputs, support)
 
     @property
     def running(self) -> dict[str, Tensor]:
@@ -131,26 +174,28 @@ class Learner:
 
     def track(self, parameters: Tensor, inputs: Tensor) -> None:
         """Put the statistics of a batch of inputs, under parameters of shape (P + S,), into the running averages."""
-        for layer in self._norms:
-            layer.statistics, layer.tracking = "batch", True
+        self._set_norms("batch", tracking=True)
         try:
             with torch.no_grad():
                 functional_call(self.module, self._joined.unflatten(parameters), inputs)
         finally:
-            for layer in self._norms:
-                layer.tracking = False
+            self._set_norms("batch")
 
 
 def _layout(named: Mapping[str, Tensor], names: Sequence[str]) -> Layout:
     return Layout(tuple(names), tuple(named[name].shape for name in names))
 
 
+def _head(names: list[str]) -> list[str]:
+    layer = names[-1].rpartition(".")[0]
+    return [name for name in names if name.rpartition(".")[0] == layer]
+
+
 def _choose(names: list[str], adapted: str | Sequence[str]) -> set[str]:
     if adapted == "all":
         return set(names)
     if adapted == "head":
-        head = names[-1].rpartition(".")[0]
-        return {name for name in names if name.rpartition(".")[0] == head}
+        return set(_head(names))
     patterns = [adapted] if isinstance(adapted, str) else list(adapted)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):

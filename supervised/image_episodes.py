@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -134,7 +134,7 @@ class ImageEpisodes(EpisodeEnv):
                 f"{name} of split {split!r} has {fewest}: lower one of them"
             )
 
-    def _move(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    def _move(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]:
         """Return what is drawn from, on a device: the images in every rotation, the classes' starts and counts, the splits."""
         images = self._images.images.to(device)
         turned = [images.rot90(k, (2, 3)) for k in range(QUARTERS)] if self.rotations != "none" else [images]
@@ -155,7 +155,7 @@ class ImageEpisodes(EpisodeEnv):
 
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
         """Return support and query sets with inputs of shape (n, examples, channels, height, width), each in random order."""
-        classes, rotations = tasks.long().split(self.ways, dim=1)
+        classes, rotations = torch.split(tasks.long(), self.ways, dim=1)
         images, starts, counts, _ = self._on(tasks.device)
         most = int(self._images.counts.max())
         noise = torch.rand(len(tasks), self.ways, most, generator=generator, device=tasks.device)
@@ -164,7 +164,7 @@ class ImageEpisodes(EpisodeEnv):
         turned = rotations * len(self._images.images) if len(images) > len(self._images.images) else 0
         rows = (starts[classes] + turned)[..., None] + chosen
         parts = []
-        for own in rows.split([self.shots, self.queries], dim=2):
+        for own in torch.split(rows, [self.shots, self.queries], dim=2):
             order = torch.rand(len(tasks), own[0].numel(), generator=generator, device=tasks.device).argsort(1)
             pixels = self._pixels(images, own.flatten(1).gather(1, order), tasks.dtype)
             parts.append(Examples(pixels, order // own.shape[2]))
@@ -239,7 +239,9 @@ class ImageEpisodes(EpisodeEnv):
         if shown is None or self._query_targets is None:
             return None
         return episode_picture(
-            *(torch.as_tensor(shown[name]) for name in ("support_inputs", "support_targets", "query_inputs")),
+            torch.as_tensor(shown["support_inputs"]),
+            torch.as_tensor(shown["support_targets"]),
+            torch.as_tensor(shown["query_inputs"]),
             torch.as_tensor(self._query_targets),
         )
 
@@ -255,4 +257,5 @@ def episode_picture(support: Tensor, support_targets: Tensor, query: Tensor, que
         halves.append(make_grid(scaled, nrow=columns, pad_value=0.5))
     gap = torch.ones(3, halves[0].shape[1], 8)
     picture = torch.cat([halves[0], gap, halves[1]], dim=2)
-    return cast(Array, (255 * picture).byte().permute(1, 2, 0).numpy())
+    found: Array = (255 * picture).byte().permute(1, 2, 0).numpy()
+    return found

@@ -191,7 +191,7 @@ def _read(path: Path, fingerprint: str) -> ImageSet | None:
 
 
 def _checksum(images: Tensor) -> int:
-    return zlib.crc32(np.ascontiguousarray(images.numpy()))
+    return zlib.crc32(np.ascontiguousarray(images.numpy()).data)
 
 
 def _decode(name: str, files: Files, decoding: Decoding) -> ImageSet:

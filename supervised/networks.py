@@ -48,7 +48,8 @@ class CosineHead(nn.Module):
         """Return the scaled cosines, shape (examples, outputs), of features of shape (examples, features)."""
         normal = features / (features.norm(dim=1, keepdim=True) + 1e-5)
         directions = self.weight / (self.weight.norm(dim=1, keepdim=True) + 1e-5)
-        return self.scale * normal @ directions.t()
+        cosines: Tensor = normal @ directions.t()
+        return self.scale * cosines
 
 
 def head(kind: Head, features: int, outputs: int, scale: float = 2.0) -> nn.Module:

@@ -4,4 +4,5 @@ from metarl.outer.base import Outcome as Outcome
 from metarl.outer.base import OuterLoop as OuterLoop
 from metarl.outer.gradient_descent import GradientDescent as GradientDescent
 from metarl.outer.hypergradient_descent import HypergradientDescent as HypergradientDescent
+from metarl.outer.pretraining import Pretraining as Pretraining
 from metarl.outer.trpo import TRPO as TRPO

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -32,6 +32,9 @@ class Outcome:
 
 class OuterLoop(ABC):
     """Improves the meta-parameters; changes the tensors of ``meta`` in place, or leaves them all as they were."""
+
+    learns_from: ClassVar[Literal["tasks", "examples"]] = "tasks"
+    """Whether a step is handed tasks, or a batch of labelled examples of all training classes."""
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Self:

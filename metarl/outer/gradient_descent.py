@@ -46,12 +46,14 @@ class GradientDescent(OuterLoop):
     """Clip every entry of the meta-gradient to plus or minus this (MAML: 10 on miniImageNet)."""
     clip_norm: float | None = None
     """Scale the meta-gradient down to this norm (the LSTM meta-learner: 0.25)."""
+    tasks_at_once: int | None = None
+    """Differentiate so many tasks together, one part of the meta-batch after the other, to save memory; None for all."""
     compile: bool = False
     """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after some seconds."""
 
     def __post_init__(self) -> None:
         require_positive(learning_rate=self.learning_rate)
-        for name in ("clip_task", "clip_value", "clip_norm"):
+        for name in ("clip_task", "clip_value", "clip_norm", "tasks_at_once"):
             if getattr(self, name) is not None:
                 require_positive(**{name: getattr(self, name)})
         require_optimizer(self.optimizer)
@@ -77,7 +79,7 @@ class GradientDescent(OuterLoop):
         self, inner: InnerLoop, meta: Meta, experiences: list[Any], query: Any, clip: bool = True
     ) -> tuple[Tensor, Tensor, Meta]:
         """Return the loss, and the gradient's norm and the gradient as ``clip`` does; a pure function, which ``vmap`` takes."""
-        loss, gradients = meta_gradient(inner, meta, experiences, query, self.clip_task)
+        loss, gradients = meta_gradient(inner, meta, experiences, query, self.clip_task, self.tasks_at_once)
         return loss, *(self.clip(gradients) if clip else (loss, gradients))
 
     def clip(self, gradients: Meta) -> tuple[Tensor, Meta]:
@@ -136,11 +138,16 @@ def gather(
         return adaptation, adaptation.experiences, query
     # the experience does not depend on theta, so the replay alone is the adaptation
     query = inner.problem.collect(meta["theta"], tasks, "query", generator)
-    return None, [inner.problem.collect(meta["theta"], tasks, "support", generator)] * inner.steps, query
+    return None, [inner.problem.collect(meta["theta"], tasks, "support", generator) for _ in range(inner.steps)], query
 
 
 def meta_gradient(
-    inner: InnerLoop, meta: Meta, experiences: list[Any], query: Any, clip_task: float | None = None
+    inner: InnerLoop,
+    meta: Meta,
+    experiences: list[Any],
+    query: Any,
+    clip_task: float | None = None,
+    tasks_at_once: int | None = None,
 ) -> tuple[Tensor, Meta]:
     """Return the mean query loss after a replay of the adaptation, and its gradient by every meta-parameter.
 
@@ -150,10 +157,22 @@ def meta_gradient(
         experiences: the support experience of each inner step.
         query: the query experience.
         clip_task: clip every entry of each task's own gradient by theta to plus or minus this, before the mean.
+        tasks_at_once: how many tasks are differentiated together; all unless given.
     """
+    count = len(query[0])
+    if tasks_at_once is not None and tasks_at_once < count:
+        loss, total = query[0].new_zeros((), dtype=meta["theta"].dtype), {n: torch.zeros_like(v) for n, v in meta.items()}
+        for start in range(0, count, tasks_at_once):
+            rows = slice(start, start + tasks_at_once)
+            own_support, own_query = tree_map(lambda tensor: tensor[rows], (experiences, query))  # noqa: B023 - called at once
+            share = len(own_query[0]) / count
+            own, gradients = meta_gradient(inner, meta, own_support, own_query, clip_task)
+            loss = loss + share * own
+            total = {name: total[name] + share * value for name, value in gradients.items()}
+        return loss, {name: value.detach() for name, value in total.items()}
 
     def outer_loss(meta: Meta, experiences: list[Any], query: Any) -> Tensor:
-        return torch.vmap(inner.problem.loss)(inner.replay(meta, experiences), query).mean()
+        return torch.vmap(inner.problem.loss)(inner.replay(meta, experiences, len(query[0])), query).mean()
 
     meta = {name: value.detach() for name, value in meta.items()}  # or autograd would record the differentiation too
     if clip_task is None:

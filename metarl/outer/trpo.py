@@ -56,6 +56,8 @@ class TRPO(OuterLoop):
         """Raise ConfigError if the problem has no policy."""
         if not isinstance(inner.problem, PolicyProblem):
             raise ConfigError("outer='trpo' needs a policy; predictors have no KL limit, use 'gradient_descent'")
+        if inner.steps == 0:
+            raise ConfigError("inner_steps=0 leaves TRPO no adaptation to improve: take at least one")
 
     def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
         """Sample, adapt, sample with the adapted policies, and take one trust-region step."""

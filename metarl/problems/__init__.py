@@ -5,4 +5,5 @@ from metarl.problems.base import Problem as Problem
 from metarl.problems.policy import PolicyProblem as PolicyProblem
 from metarl.problems.policy import Rollouts as Rollouts
 from metarl.problems.policy import Trajectories as Trajectories
+from metarl.problems.supervised import NearestNeighbourProblem as NearestNeighbourProblem
 from metarl.problems.supervised import SupervisedProblem as SupervisedProblem

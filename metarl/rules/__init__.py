@@ -1,5 +1,6 @@
 """Update rules: how a task's parameters move, one file a rule."""
 
+from metarl.rules.adam import Adam as Adam
 from metarl.rules.base import State as State
 from metarl.rules.base import UpdateRule as UpdateRule
 from metarl.rules.gradient_descent import GradientDescent as GradientDescent
