@@ -86,6 +86,9 @@ def _register() -> None:
         "metarl/BernoulliBandit-v0": {"entry_point": "metarl.envs.bandit:BernoulliBandit", "max_episode_steps": 20},
         "metarl/Sine-v0": {"entry_point": "metarl.supervised.sine:Sine"},
         "metarl/Omniglot-v0": {"entry_point": "metarl.supervised.omniglot:Omniglot"},
+        "metarl/MiniImageNet-v0": {"entry_point": "metarl.supervised.miniimagenet:MiniImageNet"},
+        "metarl/CUB-v0": {"entry_point": "metarl.supervised.cub:CUB"},
+        "metarl/ImageFolder-v0": {"entry_point": "metarl.supervised.image_folder:ImageFolder"},
     }
     for name, spec in specs.items():
         if name not in gymnasium.registry:

@@ -18,15 +18,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from metarl.agents.worlds import make_env
 from metarl.commands.tables import (
     alpha_maml_sine,
     maml_navigation,
     maml_sine,
     meta_sgd_table_1,
+    meta_sgd_table_2,
+    meta_sgd_table_3,
     meta_sgd_table_4,
+    methods_on_omniglot,
     rules_on_navigation,
     turtle_figure_1,
     turtle_sine,
+    turtle_table_1,
+    turtle_table_3,
 )
 from metarl.commands.tables.cell import Cell, Measured
 from metarl.errors import ConfigError, require_positive, unknown_name
@@ -34,11 +40,16 @@ from metarl.files import require_folder, whole
 
 TABLES: dict[str, Any] = {
     "meta-sgd-table-1": meta_sgd_table_1,
+    "meta-sgd-table-2": meta_sgd_table_2,
+    "meta-sgd-table-3": meta_sgd_table_3,
     "meta-sgd-table-4": meta_sgd_table_4,
     "maml-navigation": maml_navigation,
     "maml-sine": maml_sine,
     "turtle-sine": turtle_sine,
     "turtle-figure-1": turtle_figure_1,
+    "turtle-table-1": turtle_table_1,
+    "turtle-table-3": turtle_table_3,
+    "methods-on-omniglot": methods_on_omniglot,
     "alpha-maml-sine": alpha_maml_sine,
     "rules-on-navigation": rules_on_navigation,
 }
@@ -63,6 +74,8 @@ class Reproduce:
     an hour on two cores where the whole takes many."""
     only: str = ""
     """Only rows whose name contains this, such as 'T=1, ' (which T=10 does not)."""
+    root: str = "data"
+    """The folder of the image data sets that a table needs."""
     jobs: int = 0
     """Runs side by side, each on one core; 0 for one a core."""
     json: str = ""
@@ -95,6 +108,8 @@ def main(arguments: list[str]) -> int:
             require_folder(name, getattr(given, name))
     if given.picture and not hasattr(table, "picture"):
         raise ConfigError(f"picture={given.picture}: {given.table} has none")
+    for env in getattr(table, "DATA", ()):  # what is missing is said, and what is new is decoded, before the work
+        make_env(env, {"root": given.root})
     started = perf_counter()
     cells = [cell for cell in table.cells() if given.only in cell.run_name]
     measured_cells = [cell for cell in cells if cell.difference is None]
@@ -147,7 +162,7 @@ def _measure(cells: list[Cell], given: Settled, results: Results, started: float
         task = bar.add_task(
             given.table, total=len(names) * given.seeds, completed=len(names) * given.seeds - sum(len(p) for _, p in work)
         )
-        futures = {pool.submit(_run, given.table, name, part, given.scale): (name, part) for name, part in work}
+        futures = {pool.submit(_run, given.table, name, part, given.scale, given.root): (name, part) for name, part in work}
         try:
             for future in as_completed(futures):
                 name, part = futures[future]
@@ -168,9 +183,11 @@ def _parts(given: Settled, seeds: range) -> list[range]:
     return [seeds[start : start + size] for start in range(0, len(seeds), size)]
 
 
-def _run(table: str, name: str, seeds: list[int], scale: float) -> list[dict[str, Measured]]:
+def _run(table: str, name: str, seeds: list[int], scale: float, root: str) -> list[dict[str, Measured]]:
     """Measure one run with some seeds, in a process of the pool."""
     module = TABLES[table]
+    if hasattr(module, "DATA"):
+        return [module.measure(name, seed, scale, root) for seed in seeds]
     if hasattr(module, "measure_together"):
         found: list[dict[str, Measured]] = module.measure_together(name, seeds, scale)
         return found

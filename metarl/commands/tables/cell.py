@@ -18,10 +18,10 @@ class Measured:
     """Whether the run ended early because a loss was not finite; the figure is of what it had learned until then."""
 
     @classmethod
-    def of(cls, evaluation: Evaluation, step: int) -> "Measured":
-        """Return the figure after a number of inner steps."""
-        values = tuple(float(value) for value in evaluation.values[:, step])
-        return cls(float(evaluation.mean[step]), float(evaluation.ci95[step]), values)
+    def of(cls, evaluation: Evaluation, step: int, unit: float = 1.0) -> "Measured":
+        """Return the figure after a number of inner steps; -1 for the last. ``unit`` is 100 for percent."""
+        values = tuple(unit * float(value) for value in evaluation.values[:, step])
+        return cls(unit * float(evaluation.mean[step]), unit * float(evaluation.ci95[step]), values)
 
     def minus(self, other: "Measured") -> "Measured":
         """Return the difference, with the interval of the differences between tasks if both have the same tasks."""
