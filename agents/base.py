@@ -468,6 +468,7 @@ class Agent:
         rule: type[UpdateRule] | None = None,
         outer: OuterLoop | None = None,
         *,
+        env_kwargs: Mapping[str, Any] | None = None,
         device: str = "auto",
         verbose: int = 0,
         tensorboard_log: str | None = None,
@@ -480,6 +481,7 @@ class Agent:
             policy: needed if the agent was given a module: the same architecture again.
             rule: needed if the rule is not one of ``metarl.rules``.
             outer: needed if the outer loop is not one of ``metarl.outer``.
+            env_kwargs: the environment's arguments that have changed since, such as the ``root`` of a data set.
             device: where to put it.
             verbose: as in the constructor.
             tensorboard_log: as in the constructor.
@@ -495,6 +497,7 @@ class Agent:
         if cls is Agent:
             cls = next((kind for kind in _descendants(cls) if kind.__name__ == content["agent"]), cls)
         arguments = saving.arguments(path, content, env, policy, rule, outer)
+        arguments["env_kwargs"] = {**arguments["env_kwargs"], **(env_kwargs or {})}
         agent = cls.__new__(cls)
         Agent.__init__(agent, **arguments, device=device, verbose=verbose, tensorboard_log=tensorboard_log)
         saving.restore(path, content, agent)

@@ -19,8 +19,9 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import InterpolationMode, v2
 
-from metarl.errors import DataError
+from metarl.errors import ConfigError, DataError
 from metarl.files import whole
+from metarl.tasks import Split
 
 CACHE = ".metarl"
 """The folder of the caches, beside the data."""
@@ -213,3 +214,50 @@ def _decode(name: str, files: Files, decoding: Decoding) -> ImageSet:
             raise
     assert images is not None, "every class has an image"
     return ImageSet(images, torch.tensor([len(own) for own in files.values()]), tuple(files))
+
+
+def resized(size: int | tuple[int, int], mode: Literal["L", "RGB"] = "RGB") -> Decoding:
+    """Return the decoding that scales whole images to ``size``, a square's side or (height, width), by bilinear interpolation.
+
+    Raises:
+        ConfigError: a size that is not one or two whole numbers above zero.
+    """
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise ConfigError(f"size={size!r} must be a whole number above zero, or two of them: (height, width)")
+    return Decoding((sides[0], sides[1]), mode)
+
+
+def split_folders(root: Path) -> dict[Split, Path]:
+    """Return those of the folders ``train``, ``val`` or ``validation``, and ``test`` that have folders in them, by split.
+
+    Raises:
+        DataError: both names of the validation split are there.
+    """
+    names: dict[str, Split] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+    found: dict[Split, Path] = {}
+    for name, split in names.items():
+        folder = root / name
+        if folder.is_dir() and any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
+            if split in found:
+                raise DataError(f"root: {found[split]} and {folder} are one split by two names: remove one of them")
+            found[split] = folder
+    return found
+
+
+def join_splits(parts: Mapping[Split, Files]) -> tuple[dict[str, Sequence[Path]], dict[Split, list[int]]]:
+    """Return the files of all splits' classes, each split's in order, and the numbers of every split's classes among them.
+
+    Raises:
+        DataError: a class that occurs in two splits.
+    """
+    files: dict[str, Sequence[Path]] = {}
+    splits: dict[Split, list[int]] = {}
+    for split, own in parts.items():
+        for name in own:
+            if name in files:
+                first = next(other for other, theirs in parts.items() if name in theirs)
+                raise DataError(f"root: class {name!r} is in split {first!r} and in split {split!r}: keep it in one of them")
+        splits[split] = list(range(len(files), len(files) + len(own)))
+        files.update((name, own[name]) for name in sorted(own))
+    return files, splits

@@ -20,6 +20,8 @@ class Plot:
     """A run folder that `metarl train` left."""
     out: str = ""
     """Where the pictures go; the run folder by default."""
+    root: str = ""
+    """The folder of an image data set, if other than in training."""
     last: bool = False
     """The last iterate instead of the best by validation."""
 
@@ -32,7 +34,7 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"run_dir={given.run_dir} is not a folder: give a run folder that `metarl train` left")
     out = Path(given.out or folder)
     out.mkdir(parents=True, exist_ok=True)
-    agent = load(given.run_dir, given.last)
+    agent = load(given.run_dir, given.last, root=given.root)
     pictures = {"curve": _curve(folder, agent.world.problem.figure), **agent.pictures()}
     for name, figure in pictures.items():
         if figure is not None:

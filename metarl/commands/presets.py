@@ -7,7 +7,20 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from metarl.agents import MAML, TURTLE, Agent, AlphaMAML, MetaLSTM, MetaLSTM2, MetaSGD
+from metarl.agents import (
+    MAML,
+    TURTLE,
+    Agent,
+    AlphaMAML,
+    BaselineFinetune,
+    BaselinePlusPlus,
+    Finetuning,
+    MetaLSTM,
+    MetaLSTM2,
+    MetaSGD,
+    NearestNeighbour,
+    TrainFromScratch,
+)
 from metarl.agents.base import AgentOptions
 from metarl.batch_norm import Statistics
 from metarl.errors import ConfigError
@@ -15,7 +28,27 @@ from metarl.outer import TRPO, GradientDescent, HypergradientDescent, OuterLoop
 from metarl.problems import Rollouts
 from metarl.rules.gradient_descent import Granularity
 
-AgentName = Literal["maml", "meta-sgd", "meta-lstm", "meta-lstm-2", "turtle", "alpha-maml"]
+AgentName = Literal[
+    "maml",
+    "meta-sgd",
+    "meta-lstm",
+    "meta-lstm-2",
+    "turtle",
+    "alpha-maml",
+    "scratch",
+    "finetuning",
+    "baseline++",
+    "nearest-neighbour",
+    "baseline-finetune",
+]
+BASELINES: dict[str, type[Any]] = {
+    "scratch": TrainFromScratch,
+    "finetuning": Finetuning,
+    "baseline++": BaselinePlusPlus,
+    "nearest-neighbour": NearestNeighbour,
+    "baseline-finetune": BaselineFinetune,
+}
+"""Agents with rates, steps and batches of their own; --agent-kwargs changes them."""
 Json = Annotated[
     dict[str, Any],
     PrimitiveConstructorSpec(
@@ -34,7 +67,7 @@ class Run:
     """Everything that fixes a training run."""
 
     agent: AgentName = "meta-sgd"
-    """The meta-learner."""
+    """The meta-learner, or a baseline (of image classes), whose own rates, steps and batches only --agent-kwargs changes."""
     env: str = "metarl/Navigation2D-v0"
     """A Gymnasium id with tasks; `metarl list` shows ours."""
     env_kwargs: Json = field(default_factory=dict)
@@ -89,6 +122,8 @@ class Run:
 
     def make(self, verbose: int = 0, tensorboard_log: str | None = None) -> Agent:
         """Return the agent, new."""
+        if self.agent in BASELINES:
+            return self._baseline(verbose, tensorboard_log)
         cls, own = self._rule()
         clash = own.keys() & self.agent_kwargs.keys()
         if clash:
@@ -114,6 +149,24 @@ class Run:
             common["rollouts"] = self.rollouts
         try:
             agent: Agent = cls(self.policy, self.env, **own, **self.agent_kwargs, **common)
+        except TypeError as error:
+            raise ConfigError(f"agent_kwargs={self.agent_kwargs!r} does not fit {cls.__name__}: {error}") from error
+        return agent
+
+    def _baseline(self, verbose: int, tensorboard_log: str | None) -> Agent:
+        """Return a baseline, which takes only what does not describe meta-learning."""
+        cls = BASELINES[self.agent]
+        common = {name: getattr(self, name) for name in ("policy_kwargs", "seed", "device", "dtype")}
+        env_kwargs = self.env_kwargs | ({"root": self.root} if self.root else {})
+        try:
+            agent: Agent = cls(
+                self.policy,
+                self.env,
+                **{**common, **self.agent_kwargs},
+                env_kwargs=env_kwargs,
+                verbose=verbose,
+                tensorboard_log=tensorboard_log,
+            )
         except TypeError as error:
             raise ConfigError(f"agent_kwargs={self.agent_kwargs!r} does not fit {cls.__name__}: {error}") from error
         return agent
@@ -299,6 +352,41 @@ PRESETS: dict[str, tuple[str, Run]] = {
             env_kwargs={"ways": 5, "shots": 1, "queries": 1, "rotations": "drawn", "reduction": "sum over ways"},
             policy_kwargs={"downsampling": "stride"},
             rate=(0.4,),
+        ),
+    ),
+    "miniimagenet": (
+        "miniImageNet, 5-way 1-shot, as in Meta-SGD, Table 3",
+        replace(
+            OMNIGLOT_RUN,
+            env="metarl/MiniImageNet-v0",
+            policy_kwargs={"filters": 32},
+            rate=(0.01,),
+            gradient=GradientDescent(clip_value=10.0),
+            meta_batch=4,
+        ),
+    ),
+    "cub": (
+        "CUB birds, 5-way 1-shot, with miniImageNet's settings",
+        replace(
+            OMNIGLOT_RUN,
+            env="metarl/CUB-v0",
+            policy_kwargs={"filters": 64},
+            rate=(0.01,),
+            gradient=GradientDescent(clip_value=10.0),
+            meta_batch=4,
+        ),
+    ),
+    "images": (
+        "your own images, a folder a class (--root FOLDER)",
+        replace(
+            OMNIGLOT_RUN,
+            env="metarl/ImageFolder-v0",
+            env_kwargs={"ways": 5, "shots": 1, "queries": 5},
+            policy_kwargs={"filters": 32},
+            rate=(0.01,),
+            gradient=GradientDescent(clip_value=10.0),
+            meta_batch=4,
+            iterations=6000,
         ),
     ),
     "bandit": (
