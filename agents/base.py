@@ -440,7 +440,7 @@ class Agent:
     def restore_best(self) -> Self:
         """Go back to the best meta-parameters by validation, if there was a validation."""
         if self.best is not None:
-            self._set_meta(self.best["meta"], self.best["running"])
+            self._set_meta(self.best["meta"], self.best.get("running", {}))
         return self
 
     def _set_meta(self, meta: Mapping[str, Tensor], running: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of adaptation (paths, curves) and of what a rule learned: its updates, its gates, its rates."""
+"""Pictures of adaptation (paths, curves, accuracies), of episodes and filters, and of what a rule learned."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from metarl import processes
 from metarl.learner import Layout
@@ -19,23 +20,94 @@ PICTURE_SEED = 2**21
 COLUMNS = 4
 DOTS = 500
 """Coordinates of a layer that are drawn for each task."""
+ACCURACY_TASKS = 50
+"""Tasks of the picture of accuracy against inner steps."""
 
 
 def draw(agent: Agent) -> dict[str, Figure]:
-    """Return the pictures there are of an agent, by name: its adaptation, and its rule's updates, gates and rates."""
-    found = {"adaptation": _adaptation(agent), "updates": _updates(agent), "gates": _gates(agent), "rates": _rates(agent)}
+    """Return the pictures there are of an agent, by name.
+
+    Its adaptation; of image classes also an episode and the first layer's filters; its rule's updates, gates and rates.
+    """
+    found = {
+        "adaptation": _adaptation(agent),
+        "episode": _episode(agent),
+        "filters": _filters(agent),
+        "updates": _updates(agent),
+        "gates": _gates(agent),
+        "rates": _rates(agent),
+    }
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
 def _adaptation(agent: Agent) -> Figure | None:
-    """Draw adaptation on four unseen tasks: paths of a point in the plane, or curves of one variable; None for others."""
+    """Draw adaptation on unseen tasks: paths in the plane, curves of one variable, or accuracies; None for others."""
     generator = torch.Generator(agent.device).manual_seed(PICTURE_SEED)
     problem = agent.world.problem
     shape = agent.env.observation_space.shape
     if isinstance(problem, PolicyProblem):
         return _paths(agent, problem, generator) if shape == (2,) else None
+    if problem.figure == "accuracy":
+        return _accuracy(agent)
     curve = getattr(agent.env.unwrapped, "input_shape", None) == (1,)
     return _curves(agent, generator) if curve else None
+
+
+def _accuracy(agent: Agent) -> Figure | None:
+    """Draw the accuracy on unseen tasks after each number of inner steps, up to twice as many as in training."""
+    if agent.inner.steps == 0:
+        return None
+    found = agent.evaluate(ACCURACY_TASKS, 2 * agent.inner.steps, seed=PICTURE_SEED)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    ax = figure.subplots()
+    low, high = np.quantile(found.values, (0.1, 0.9), axis=0)
+    ax.fill_between(found.steps, low, high, color="tab:blue", alpha=0.15, label="the middle four fifths of the tasks")
+    ax.errorbar(found.steps, found.mean, found.ci95, fmt="o-", capsize=3, label="mean, 95% interval")
+    ax.axvline(agent.inner.steps, color="black", linewidth=0.8, linestyle="--", label="steps in training")
+    family: Any = agent.env.unwrapped
+    ax.axhline(1 / family.output_size, color="black", linewidth=0.8, linestyle=":", label="guessing")
+    ax.set(xlabel="inner steps", ylabel="accuracy", ylim=(0, 1.02), title=f"Accuracy on {len(found.values)} unseen tasks")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(fontsize="small", loc="lower right")
+    return figure
+
+
+def _episode(agent: Agent) -> Figure | None:
+    """Draw two unseen episodes of images, a row a class, support images on the left; None for other families."""
+    family: Any = agent.env.unwrapped
+    if not hasattr(family, "picture"):
+        return None
+    generator = torch.Generator(agent.device).manual_seed(PICTURE_SEED)
+    pictures = [family.picture(family.sample_episodes(1, "test", generator)) for _ in range(2)]
+    height, width = (size * 0.6 * family.ways / pictures[0].shape[0] for size in pictures[0].shape[:2])
+    figure = Figure(figsize=(max(4.0, width), 2 * (height + 0.35) + 0.3), layout="constrained")
+    for ax, picture in zip(figure.subplots(2, 1), pictures, strict=True):
+        ax.imshow(picture, interpolation="nearest")
+        ax.set_axis_off()
+        ax.set_title(f"{family.ways} ways, {family.shots} shots: support images | query images", fontsize="small", loc="left")
+    figure.suptitle("Unseen episodes")
+    return figure
+
+
+def _filters(agent: Agent) -> Figure | None:
+    """Draw the filters of the first convolution before adaptation, in colour if they see three channels; None without one."""
+    learner = agent.world.problem.learner
+    name = next((name for name, shape in learner.shapes.items() if len(shape) == 4), None)
+    if name is None:
+        return None
+    weight = learner.unflatten(agent.parameters)[name].cpu()
+    channels = weight.shape[1]
+    weight = weight if channels in (1, 3) else weight.mean(1, keepdim=True)
+    rows = (len(weight) - 1) // 16 + 1
+    figure = Figure(figsize=(8, 0.55 * rows + 0.6), layout="constrained")
+    reach = float(weight.abs().amax()) or 1.0
+    for ax in figure.subplots(rows, 16, squeeze=False).flat:
+        ax.set_axis_off()
+    for ax, own in zip(figure.axes, weight, strict=False):
+        image = (own / reach + 1) / 2
+        ax.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=1)
+    figure.suptitle(f"Filters of {name.rpartition('.')[0]} before adaptation (grey: zero)", fontsize="medium")
+    return figure
 
 
 def _adapt(agent: Agent) -> Any:

@@ -81,7 +81,7 @@ def restore(path: str | os.PathLike[str], content: Mapping[str, Any], agent: Age
         raise CheckpointError(
             f"checkpoint {path} holds meta-parameters {shapes}, but this agent has {ours}: hand in the same policy"
         )
-    agent._set_meta(content["meta"], content["running"])
+    agent._set_meta(content["meta"], content.get("running", {}))
     agent.outer.load_state_dict(content["outer"])
     if agent.device.type == content["device"]:
         agent.generator.set_state(content["generator"])

@@ -4,7 +4,6 @@ One mechanism serves every algorithm and both worlds:
 $\theta_{i,t+1} = u(\theta_{i,t}, \nabla L_i(\theta_{i,t}), L_i(\theta_{i,t}), s_{i,t}, t)$ for tasks i and steps t.
 """
 
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value
 
 from metarl.clock import Clock
-from metarl.errors import ConfigError, require_between, require_positive
+from metarl.errors import ConfigError, require_positive
 from metarl.problems.base import Problem, Tasks
 from metarl.rules.base import State, UpdateRule
 
@@ -68,9 +67,8 @@ class InnerLoop:
         clip: float | None = None,
     ) -> None:
         require_positive(**({} if clip is None else {"inner_clip": clip}))
-        require_between(0, sys.maxsize, inner_steps=steps)
-        if int(steps) != steps:
-            raise ConfigError(f"inner_steps={steps!r} must be a whole number")
+        if steps < 0 or int(steps) != steps:
+            raise ConfigError(f"inner_steps={steps!r} must be a whole number, not negative")
         if rule.layout != problem.learner.layout:
             raise ConfigError(
                 f"rule={type(rule).__name__} was built for {rule.layout.size} parameters, but the network's adapted ones are "

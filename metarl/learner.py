@@ -116,7 +116,7 @@ class Learner:
             support: the task's support inputs, shape (others, ...), from which batch-normalisation takes its statistics under
                 ``batch_norm="support"``; ``inputs`` themselves unless given.
         """
-        return self._call(self._joined.unflatten(parameters), inputs, support)
+        return self._call(self.unflatten(parameters), inputs, support)
 
     def _call(self, named: dict[str, Tensor], inputs: Tensor, support: Tensor | None) -> Tensor:
         first = 0 if support is None or self.batch_norm != "support" else len(support)
@@ -133,6 +133,10 @@ class Learner:
     def shapes(self) -> dict[str, torch.Size]:
         """The shape of every parameter, by name."""
         return dict(zip(self._joined.names, self._joined.shapes, strict=True))
+
+    def unflatten(self, parameters: Tensor) -> dict[str, Tensor]:
+        """Return views of full parameters, shape (P + S,), under their names and shapes."""
+        return self._joined.unflatten(parameters)
 
     @property
     def head(self) -> list[str]:
@@ -162,7 +166,7 @@ class Learner:
         """Return what the last layer is given, shape (examples, features); see ``__call__`` for the arguments."""
         size = self.shapes[self.head[0]][1]
         eye = torch.eye(size, device=parameters.device, dtype=parameters.dtype)
-        named = self._joined.unflatten(parameters)
+        named = self.unflatten(parameters)
         for name in self.head:
             named[name] = eye if name == self.head[0] else eye.new_zeros(size)
         return self._call(named, inputs, support)
@@ -177,7 +181,7 @@ class Learner:
         self._set_norms("batch", tracking=True)
         try:
             with torch.no_grad():
-                functional_call(self.module, self._joined.unflatten(parameters), inputs)
+                functional_call(self.module, self.unflatten(parameters), inputs)
         finally:
             self._set_norms("batch")
 

@@ -104,6 +104,8 @@ class ImageEpisodes(EpisodeEnv):
         self.input_shape = tuple(images.images.shape[1:])
         self.output_size = ways
         self.require_episodes("train")
+        if normalization == "imagenet" and self.input_shape[0] != len(IMAGENET[0]):
+            raise ConfigError(f"normalization='imagenet' is of three colours; these images have {self.input_shape[0]} channel")
         last = len(images.names) - 1
         self.bounds: Bounds = {
             "classes": (np.zeros(ways, np.int64), np.full(ways, last)),
@@ -187,6 +189,7 @@ class ImageEpisodes(EpisodeEnv):
         Every class, and with ``rotations`` every quarter turn of it, is as likely. The images have the shape (n, channels,
         height, width), the numbers (n,) and lie below ``count_classes(split)``.
         """
+        self.require_episodes(split)
         images, starts, counts, classes = self._on(generator.device)
         turns = 1 if self.rotations == "none" else QUARTERS
         label = torch.randint(len(classes[split]) * turns, (n,), generator=generator, device=generator.device)
@@ -238,24 +241,18 @@ class ImageEpisodes(EpisodeEnv):
         shown = self.observation
         if shown is None or self._query_targets is None:
             return None
-        return episode_picture(
-            torch.as_tensor(shown["support_inputs"]),
-            torch.as_tensor(shown["support_targets"]),
-            torch.as_tensor(shown["query_inputs"]),
-            torch.as_tensor(self._query_targets),
-        )
+        query = Examples(torch.as_tensor(shown["query_inputs"]), torch.as_tensor(self._query_targets))
+        support = Examples(torch.as_tensor(shown["support_inputs"]), torch.as_tensor(shown["support_targets"]))
+        return self.picture(Episodes(*(Examples(*(part[None] for part in own)) for own in (support, query))))
 
-
-def episode_picture(support: Tensor, support_targets: Tensor, query: Tensor, query_targets: Tensor) -> Array:
-    """Return a picture of an episode, shape (height, width, 3), uint8: a row a class, support images left of a gap."""
-    halves = []
-    for inputs, targets in ((support, support_targets), (query, query_targets)):
-        order = targets.argsort(stable=True)
-        columns = len(targets) // (int(targets.max()) + 1)
-        low, high = float(inputs.min()), float(inputs.max())
-        scaled = (inputs[order] - low) / max(high - low, 1e-6)
-        halves.append(make_grid(scaled, nrow=columns, pad_value=0.5))
-    gap = torch.ones(3, halves[0].shape[1], 8)
-    picture = torch.cat([halves[0], gap, halves[1]], dim=2)
-    found: Array = (255 * picture).byte().permute(1, 2, 0).numpy()
-    return found
+    def picture(self, episodes: Episodes) -> Array:
+        """Return a picture of the first episode, shape (height, width, 3), uint8: a row a class, support left of a gap."""
+        halves = []
+        for inputs, targets in episodes:
+            own = inputs[0][targets[0].argsort(stable=True)].cpu()
+            scaled = (own - own.min()) / (own.max() - own.min()).clamp(min=1e-6)
+            halves.append(make_grid(scaled, nrow=len(own) // self.ways, pad_value=0.5))
+        gap = torch.ones(3, halves[0].shape[1], 8)
+        picture = torch.cat([halves[0], gap, halves[1]], dim=2)
+        found: Array = (255 * picture).byte().permute(1, 2, 0).numpy()
+        return found

@@ -32,7 +32,7 @@ class ImageFolder(ImageEpisodes):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: str | os.PathLike[str] = "data",
         *,
         size: int | tuple[int, int] = 84,
         channels: int = 3,

@@ -72,7 +72,10 @@ class Decoding:
         """
         try:
             with Image.open(path) as file:
-                image = file.convert(self.mode)
+                if file.mode.startswith("I;16"):
+                    raise ValueError("it has 16 bits a pixel: convert it to 8")
+                transparent = file.mode == "P" and "transparency" in file.info
+                image = (file.convert("RGBA") if transparent else file).convert(self.mode)
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
             raise DataError(
                 f"image {path} cannot be read ({error}): it is broken or no image; fetch it again, or remove it"

@@ -85,11 +85,11 @@ def _find(root: Path, class_lists: Path | None) -> tuple[Path, dict[Split, Files
             if any((photographs / name).is_dir() for name in classes):
                 return folder, _of_ilsvrc(photographs, listed)
     raise DataError(
-        f"root={str(root)!r} holds no miniImageNet. Put there the archive of 84x84 photographs: images/ with train.csv, val.csv "
-        "and test.csv (github.com/twitter-research/meta-learning-lstm/tree/master/data/miniImagenet), or train/, val/ and test/ "
-        "with a folder for each class. Or fetch ILSVRC2012_img_train.tar, for which image-net.org asks you to log in, unpack "
-        "each class into a folder named by its WordNet id, and put those csv files beside the folders, or name theirs with "
-        "class_lists"
+        f"root={str(root)!r} holds no miniImageNet: put there the archive of 84x84 photographs, images/ with train.csv, "
+        "val.csv and test.csv (lists: github.com/twitter-research/meta-learning-lstm/tree/master/data/miniImagenet), or "
+        "train/, val/ and test/ with a folder for each class; or fetch ILSVRC2012_img_train.tar, for which image-net.org asks "
+        "you to log in, unpack each class into a folder named by its WordNet id, and put the csv files beside the folders, or "
+        "elsewhere and pass class_lists"
     )
 
 
@@ -117,7 +117,7 @@ def _id_lists(folder: Path) -> Lists | None:
     for prefix in ("", "miniimagenet_"):
         paths = {split: folder / f"{prefix}{name}.txt" for split, name in LISTS.items()}
         if all(map(Path.is_file, paths.values())):
-            return {split: {name: [] for name in path.read_text("utf-8").split()} for split, path in paths.items()}
+            return {split: {name: [] for name in path.read_text("utf-8", "replace").split()} for split, path in paths.items()}
     return None
 
 

@@ -116,6 +116,7 @@ def test_help_and_unknown_commands(capsys):
     assert "seeds=0 must be above zero" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("image_data")
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_makes_its_agent(name):
     run = PRESETS[name][1]
@@ -178,7 +179,7 @@ def test_seeds_that_are_not_finite_are_left_out_and_counted():
 def test_a_tables_picture_draws_what_there_is(name, tmp_path):
     table = TABLES[name]
     rows = [
-        {"cell": f"{cell.name} (scale 0.1)", "ours": 1.0 + i, "ours_ci": 0.1, "ours_by_seed": [1.0 + i]}
+        {"cell": f"{cell.name} (scale 0.1)", "ours": 1.0 + i % 40, "ours_ci": 0.1, "ours_by_seed": [1.0 + i % 40]}
         for i, cell in enumerate(table.cells())
     ]
     drawn = []

@@ -13,18 +13,20 @@ from metarl.errors import ConfigError, TaskError
 
 NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
 FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0"]
-IDS = [*FAMILIES, "metarl/Sine-v0"]
+IMAGES = ["metarl/Omniglot-v0", "metarl/MiniImageNet-v0", "metarl/CUB-v0", "metarl/ImageFolder-v0"]
+IDS = [*FAMILIES, "metarl/Sine-v0", *IMAGES]
 
 
 def test_the_table_is_complete():
     assert sorted(IDS) == sorted(name for name in gym.registry if name.startswith("metarl/"))
 
 
+@pytest.mark.usefixtures("image_data")
 @pytest.mark.parametrize("name", IDS)
 class TestContract:
     @pytest.mark.filterwarnings("ignore:.*Overriding environment:UserWarning")
     def test_gymnasiums_checker(self, name):
-        render = "rgb_array" if name in NAVIGATION else None
+        render = "rgb_array" if name in NAVIGATION + IMAGES else None
         check_env(gym.make(name, render_mode=render).unwrapped if render else gym.make(name).unwrapped)
 
     @pytest.mark.filterwarnings("ignore:Your observation .* has an unconventional shape:UserWarning")

@@ -54,7 +54,7 @@ def test_shared_parameters_stay_in_the_inner_loop_and_are_meta_learned(world):
     ("module", "says"),
     [
         (nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)), "1 .LayerNorm. gives wrong meta-gradients; use GroupNorm"),
-        (nn.Sequential(nn.BatchNorm1d(3)), "BatchNorm1d"),
+        (nn.Sequential(nn.InstanceNorm1d(3, affine=True)), "InstanceNorm1d"),
         (nn.LSTM(3, 4), "LSTM. cannot be batched over tasks"),
         (nn.ReLU(), "has no parameters"),
     ],

@@ -3,12 +3,31 @@
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import torch
 
 import metarl
 from metarl.adaptation import InnerLoop, Meta
 from metarl.agents import Agent
-from metarl.rules import TURTLE, GradientDescent, MetaLSTM, MetaSGD, UpdateRule
+from metarl.rules import TURTLE, Adam, GradientDescent, MetaLSTM, MetaSGD, UpdateRule
+
+
+def images(**options: Any) -> Any:
+    """Return image episodes of eight classes of noisy patterns, 1x4x4."""
+    from metarl.supervised import ImageEpisodes
+    from metarl.supervised.images import ImageSet
+
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.randint(256, (8, 1, 1, 4, 4), generator=generator)
+    noise = torch.randint(40, (8, 6, 1, 4, 4), generator=generator)
+    pixels = (0.8 * patterns + noise).clamp(0, 255).to(torch.uint8).flatten(0, 1)
+    families = ImageSet(pixels, torch.full((8,), 6), tuple("abcdefgh"))
+    splits = {"train": range(4), "validation": range(4, 6), "test": range(6, 8)}
+    return ImageEpisodes(families, splits, **{"ways": 2, "shots": 2, "queries": 3, **options})
+
+
+if "tests/Images-v0" not in gymnasium.registry:
+    gymnasium.register("tests/Images-v0", entry_point=images)
 
 RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
     "gradient descent": (GradientDescent, {"rate": 0.1}),
@@ -37,6 +56,7 @@ RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
             "steps": 3,
         },
     ),
+    "Adam": (Adam, {"rate": 0.01, "eps": 1e-3}),
     "TURTLE, fixed rates": (TURTLE, {"hidden": (), "alpha": "fixed", "rate": 0.1}),
 }
 
@@ -67,6 +87,19 @@ WORLDS: dict[str, dict[str, Any]] = {
         "env": "metarl/Sine-v0",
         "policy_kwargs": {"hidden": (5,), "activation": "tanh", "init": "torch"},
         "meta_batch": 2,
+    },
+    "images": {
+        "policy": "MLP",
+        "env": "tests/Images-v0",
+        "policy_kwargs": {"hidden": (4,)},
+        "meta_batch": 2,
+    },
+    "images, statistics of the support set": {
+        "policy": "MLP",
+        "env": "tests/Images-v0",
+        "policy_kwargs": {"hidden": (4,), "head": "cosine"},
+        "meta_batch": 2,
+        "batch_norm": "support",
     },
 }
 

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from metarl.agents.worlds import make_env
 from metarl.commands.tables import (
+    alpha_maml_figures,
     alpha_maml_sine,
     maml_navigation,
     maml_sine,
@@ -33,6 +34,7 @@ from metarl.commands.tables import (
     turtle_sine,
     turtle_table_1,
     turtle_table_3,
+    turtle_table_4,
 )
 from metarl.commands.tables.cell import Cell, Measured
 from metarl.errors import ConfigError, require_positive, unknown_name
@@ -49,8 +51,10 @@ TABLES: dict[str, Any] = {
     "turtle-figure-1": turtle_figure_1,
     "turtle-table-1": turtle_table_1,
     "turtle-table-3": turtle_table_3,
+    "turtle-table-4": turtle_table_4,
     "methods-on-omniglot": methods_on_omniglot,
     "alpha-maml-sine": alpha_maml_sine,
+    "alpha-maml-figures": alpha_maml_figures,
     "rules-on-navigation": rules_on_navigation,
 }
 

@@ -1,0 +1,288 @@
+"""Image episodes: nothing leaks, labels are right, draws are even; every image says in its pixels which one it is."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from metarl.errors import ConfigError, TaskError
+from metarl.supervised import ImageEpisodes
+from metarl.supervised.image_episodes import IMAGENET
+from metarl.supervised.images import ImageSet
+
+COUNTS = [4, 6, 5, 9, 4, 7, 8, 4, 5, 4, 6, 4]
+SPLITS = {"train": [0, 2, 3, 5, 6, 8, 10, 11], "validation": [1, 4], "test": [7, 9]}
+STARTS = torch.tensor([0, *COUNTS]).cumsum(0)
+ROTATIONS = ("classes", "drawn", "none")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def image_set(counts=COUNTS):
+    """Images of 6x6: their class in the first channel, their number in the class in the second, noise in the third."""
+    images = torch.randint(256, (sum(counts), 3, 6, 6), generator=generator(), dtype=torch.uint8)
+    images[:, 0] = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))[:, None, None]
+    images[:, 1] = torch.cat([torch.arange(count) for count in counts])[:, None, None]
+    return ImageSet(images, torch.tensor(counts), tuple(f"class {i}" for i in range(len(counts))))
+
+
+IMAGES = image_set()
+
+
+def make(counts=None, splits=SPLITS, **options):
+    images = IMAGES if counts is None else image_set(counts)
+    return ImageEpisodes(images, splits, **{"ways": 3, "shots": 1, "queries": 3, **options})
+
+
+def told(inputs):
+    """The classes and the numbers that images tell, each of shape (..., examples)."""
+    return (255 * inputs[..., :2, 0, 0]).round().long().unbind(-1)
+
+
+def draw(env, n, split="train", seed=0, dtype=torch.float32):
+    source = generator(seed)
+    tasks = env.draw_tasks(n, split, source)
+    return tasks.long().split(env.ways, 1), env.draw_episodes(tasks.to(dtype), source)
+
+
+@pytest.mark.parametrize("rotations", ROTATIONS)
+@pytest.mark.parametrize(("shots", "queries"), [(1, 3), (2, 2), (3, 1)])
+def test_support_and_query_share_no_image(rotations, shots, queries):
+    env = make(rotations=rotations, shots=shots, queries=queries)
+    _, episodes = draw(env, 400)
+    used = torch.cat([max(COUNTS) * part.targets + told(part.inputs)[1] for part in episodes], 1).sort(1).values
+    assert used.shape == (400, 3 * (shots + queries))
+    assert (used.diff(dim=1) > 0).all()  # no image of a class twice
+
+
+@pytest.mark.parametrize("rotations", ROTATIONS)
+@pytest.mark.parametrize("split", list(SPLITS))
+def test_images_are_of_their_class_turned_as_the_task_says(rotations, split):
+    env = make(ways=2, rotations=rotations)
+    (classes, turns), episodes = draw(env, 100, split)
+    assert set(classes.unique().tolist()) == set(SPLITS[split])
+    assert set(turns.unique().tolist()) == ({0} if rotations == "none" else {0, 1, 2, 3})
+    for part, count in zip(episodes, (1, 3), strict=True):
+        assert (part.targets.sort(1).values == torch.arange(2).repeat_interleave(count)).all()
+        found, number = told(part.inputs)
+        assert (found == classes.gather(1, part.targets)).all()
+        rows, quarters = STARTS[found] + number, turns.gather(1, part.targets)
+        for image, row, k in zip(part.inputs.flatten(0, 1), rows.flatten(), quarters.flatten().tolist(), strict=True):
+            np.testing.assert_array_equal((255 * image).round(), np.rot90(IMAGES.images[row], k, axes=(1, 2)))
+
+
+@pytest.mark.parametrize("rotations", ROTATIONS)
+def test_classes_of_an_episode_are_distinct(rotations):
+    (classes, turns), _ = draw(make(ways=8, rotations=rotations), 300)
+    pairs = classes + (100 * turns if rotations == "classes" else 0)
+    assert (pairs.sort(1).values.diff(dim=1) > 0).all()
+    alone = (classes.sort(1).values.diff(dim=1) > 0).all(1)
+    assert alone.all() == (rotations != "classes")  # a character and its quarter turn may meet
+
+
+def even(counts, chance, draws):
+    """Whether counts of something as likely as that are within five deviations of what is expected."""
+    spread = (draws * chance * (1 - chance)) ** 0.5
+    return (abs(np.asarray(counts) - draws * chance) < 5 * spread).all()
+
+
+def test_every_class_and_every_image_is_as_likely():
+    n, ways = 20000, 3
+    env = make(rotations="classes")
+    (classes, turns), episodes = draw(env, n)
+    for way in range(ways):  # no class prefers a label
+        assert even([(classes[:, way] == own).sum() for own in SPLITS["train"]], 1 / 8, n)
+        assert even(torch.bincount(turns[:, way]), 1 / 4, n)
+    for part, of_class in zip(episodes, (1, 3), strict=True):
+        found, number = told(part.inputs)
+        for own in SPLITS["train"]:
+            seen = torch.bincount(number[found == own], minlength=COUNTS[own])
+            assert len(seen) == COUNTS[own]
+            # counts of one episode are not independent, but no more spread than this
+            assert even(seen, 1 / COUNTS[own], int((found == own).sum())), own
+            assert even([(found == own).sum() / of_class], 1 / 8, n * ways)
+
+
+def test_position_tells_nothing():
+    n = 20000
+    _, episodes = draw(make(shots=2, queries=2), n)
+    for part in episodes:
+        assert even([torch.bincount(part.targets[:, i], minlength=3) for i in range(6)], 1 / 3, n)
+        first, second = part.targets[:, 0], part.targets[:, 1]
+        assert even([(first == second).sum()], 1 / 5, n)  # one other of its class among five
+
+
+@pytest.mark.parametrize("rotations", ROTATIONS)
+def test_examples_without_episodes_are_labelled_evenly(rotations):
+    env, n = make(rotations=rotations), 20000
+    inputs, labels = env.sample_examples(n, "train", generator())
+    turns = 1 if rotations == "none" else 4
+    assert env.count_classes("train") == 8 * turns
+    assert even(torch.bincount(labels, minlength=8 * turns), 1 / (8 * turns), n)
+    found, number = told(inputs)
+    assert (found == torch.tensor(SPLITS["train"])[labels // turns]).all()
+    for own in SPLITS["train"]:
+        seen = torch.bincount(number[found == own], minlength=COUNTS[own])
+        assert even(seen, 1 / COUNTS[own], int(seen.sum()))
+    rows = STARTS[found[:200]] + number[:200]
+    for image, row, label in zip(inputs, rows, labels.tolist(), strict=False):
+        np.testing.assert_array_equal((255 * image).round(), np.rot90(IMAGES.images[row], label % turns, axes=(1, 2)))
+
+
+def test_a_seed_fixes_an_episode_whatever_the_dtype():
+    env = make(rotations="classes")
+    first, again = (env.sample_episodes(20, "train", generator(3)) for _ in range(2))
+    double = env.sample_episodes(20, "train", generator(3), dtype=torch.float64)
+    other = env.sample_episodes(20, "train", generator(4))
+    for one, same, wide, else_ in zip(first, again, double, other, strict=True):
+        assert torch.equal(one.inputs, same.inputs)
+        assert torch.equal(one.targets, wide.targets)
+        assert (one.inputs.dtype, wide.inputs.dtype) == (torch.float32, torch.float64)
+        torch.testing.assert_close(one.inputs.double(), wide.inputs, rtol=0, atol=1e-7)
+        assert not torch.equal(one.inputs, else_.inputs)
+
+
+def test_repeats_are_other_images_of_the_same_classes():
+    support = make().sample_episodes(50, "train", generator(), repeats=2).support
+    found, number = (part.unflatten(0, (50, 2)) for part in told(support.inputs))
+    assert (found[:, 0].sort(1).values == found[:, 1].sort(1).values).all()
+    assert (number[:, 0] != number[:, 1]).any()
+
+
+def test_the_loss_is_a_mean_or_a_sum_over_ways():
+    outputs, targets = torch.randn(9, 3, generator=generator()), torch.arange(9) % 3
+    mean, summed = make().loss(outputs, targets), make(reduction="sum over ways").loss(outputs, targets)
+    per_class = -outputs.log_softmax(1)[torch.arange(9), targets].view(3, 3).mean(0)  # column i is class i
+    torch.testing.assert_close(summed, per_class.sum())
+    torch.testing.assert_close(mean, per_class.mean())
+    assert make().measures(torch.eye(3)[targets], targets)["accuracy"] == 1
+
+
+def test_imagenets_normalisation():
+    plain, scaled = (make(normalization=name).sample_episodes(5, "train", generator()) for name in ("none", "imagenet"))
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in IMAGENET)
+    torch.testing.assert_close(scaled.query.inputs * deviation + mean, plain.query.inputs)
+    env = make(normalization="imagenet")
+    shown = env.reset(seed=0)[0]
+    assert env.observation_space.contains(shown)
+    pixels = torch.from_numpy(shown["query_inputs"]) * deviation + mean
+    assert set(told(pixels)[0].tolist()) <= set(SPLITS["train"])
+
+
+@pytest.mark.filterwarnings("ignore:.*Not able to test alternative render modes:UserWarning")
+@pytest.mark.parametrize("options", [{}, {"rotations": "classes", "normalization": "imagenet", "render_mode": "rgb_array"}])
+def test_gymnasiums_checker(options):
+    check_env(make(**options))
+
+
+def test_an_episode_is_one_step_and_does_not_leak_its_targets():
+    env = make(shots=1, queries=3)
+    observation, info = env.reset(seed=0)
+    assert set(observation) == {"support_inputs", "support_targets", "query_inputs"}
+    assert set(info) == {"task"}
+    classes = info["task"]["classes"].tolist()
+    found = told(torch.from_numpy(observation["query_inputs"]))[0].tolist()
+    right = np.array([classes.index(own) for own in found])
+    blank, reward, terminated, truncated, info = env.step(right)
+    assert (reward, terminated, truncated) == (1, True, False)
+    np.testing.assert_array_equal(info["query_targets"], right)
+    assert not any(value.any() for value in blank.values())
+    assert env.reset()[1]["task"]["classes"].tolist() != classes
+    rewards = []
+    for seed in range(400):
+        env.reset(seed=seed)
+        env.action_space.seed(seed)
+        rewards.append(env.step(env.action_space.sample())[1])
+    assert np.mean(rewards) == pytest.approx(1 / 3, abs=4 * (2 / 9 / (400 * 9)) ** 0.5)
+    env.reset(seed=0)
+    with pytest.raises(ConfigError, match=r"action has shape \(3,\); give predictions of shape \(9,\)"):
+        env.step(np.zeros(3, int))
+
+
+def test_reset_takes_a_task_or_a_split():
+    env = make(rotations="classes")
+    observation, info = env.reset(seed=0, options={"task": {"classes": [3, 0, 3], "rotations": [1, 0, 0]}})
+    np.testing.assert_equal(info["task"], {"classes": np.array([3, 0, 3]), "rotations": np.array([1, 0, 0])})
+    targets = observation["support_targets"]
+    assert told(torch.from_numpy(observation["support_inputs"]))[0].tolist() == np.array([3, 0, 3])[targets].tolist()
+    env = make(ways=2)
+    assert set(env.reset(options={"split": "test"})[1]["task"]["classes"]) == set(SPLITS["test"])
+
+
+@pytest.mark.parametrize(
+    ("options", "task", "says"),
+    [
+        ({"rotations": "classes"}, {"classes": [3, 0, 3], "rotations": [1, 0, 1]}, "has a class in the same rotation twice"),
+        ({}, {"classes": [3, 0, 3], "rotations": [0, 0, 0]}, "has a class in the same rotation twice"),
+        ({}, {"classes": [0, 2, 3], "rotations": [0, 1, 0]}, "made with rotations='none'"),
+        ({}, {"classes": [0, 2, 12], "rotations": [0, 0, 0]}, r"task\['classes'\]=\[0, 2, 12\] is outside"),
+        ({}, {"classes": [0, 2, -1], "rotations": [0, 0, 0]}, r"task\['classes'\]=\[0, 2, -1\] is outside"),
+        ({"rotations": "drawn"}, {"classes": [0, 2, 3], "rotations": [0, 4, 0]}, r"task\['rotations'\]=\[0, 4, 0\] is outside"),
+        ({}, {"classes": [0, 2, 3.5], "rotations": [0, 0, 0]}, r"task\['classes'\]=.* are not whole numbers"),
+        ({"rotations": "drawn"}, {"classes": [3, 0, 3], "rotations": [1, 0, 0]}, "has a class .*twice"),
+        ({"queries": 4, "splits": {"train": [1, 2, 3]}}, {"classes": [1, 0, 2], "rotations": [0, 0, 0]}, "class 0 .*has 4"),
+        ({}, {"classes": [0, 2], "rotations": [0, 0, 0]}, r"task\['classes'\].* has shape \(2,\)"),
+        ({}, {"classes": [0, 2, 3]}, "is not a task of ImageEpisodes"),
+    ],
+)
+def test_bad_tasks_are_named(options, task, says):
+    env = make(**options)
+    with pytest.raises(TaskError, match=says):
+        env.reset(options={"task": task})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"ways": 9}, "ways=9 is more than the 8 classes of split 'train': ask for at most 8"),
+        ({"ways": 33, "rotations": "classes"}, "ways=33 is more than the 32 classes"),
+        ({"queries": 4}, "shots=1 and queries=4 need 5 images of a class, but class 0 of split 'train' has 4"),
+        ({"ways": 0}, "ways=0 must be above zero"),
+        ({"shots": 0}, "shots=0 must be above zero"),
+        ({"split": "tests"}, "split='tests' is not known"),
+        ({"rotations": "class"}, "rotations='class' is not known: did you mean 'classes'"),
+        ({"reduction": "sum"}, "reduction='sum' is not known"),
+        ({"normalization": "image-net"}, "normalization='image-net' is not known: did you mean 'imagenet'"),
+        ({"render_mode": "human"}, "render_mode='human' is not known"),
+    ],
+)
+def test_bad_arguments_are_named(options, says):
+    with pytest.raises(ConfigError, match=says):
+        make(**options)
+
+
+def test_other_splits_are_asked_when_drawn():
+    env = make()
+    for split in ("validation", "test"):
+        with pytest.raises(ConfigError, match=f"ways=3 is more than the 2 classes of split '{split}'"):
+            env.sample_episodes(2, split, generator())
+    env = make([4, 4, 4, 3], {"train": [0, 1], "test": [2, 3]}, ways=2)
+    with pytest.raises(ConfigError, match="class 3 of split 'test' has 3"):
+        env.sample_tasks(1, "test")
+    with pytest.raises(ConfigError, match="ways=2 is more than the 0 classes of split 'validation'"):
+        env.sample_tasks(1, "validation")
+
+
+@pytest.mark.parametrize("normalization", ["none", "imagenet"])
+def test_rendering_shows_the_episode(normalization):
+    env = make(shots=2, queries=2, normalization=normalization, render_mode="rgb_array")
+    assert env.render() is None
+    env.reset(seed=0)
+    picture = env.render()
+    assert picture.dtype == np.uint8
+    side = 6 + 2
+    assert picture.shape == (3 * side + 2, 2 * (2 * side + 2) + 8, 3)
+    env.reset(seed=1)
+    assert (env.render() != picture).any()
+
+
+def test_it_works_through_gymnasiums_wrappers():
+    env = gym.wrappers.TimeLimit(make(), 5)
+    assert env.unwrapped.observation is None
+    observation, _ = env.reset(seed=0)
+    np.testing.assert_equal(env.unwrapped.observation, observation)
+    observation["query_inputs"][...] = 0
+    assert env.unwrapped.observation["query_inputs"].any()
