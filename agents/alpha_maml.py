@@ -49,5 +49,5 @@ class AlphaMAML(Agent):
         if learned not in ("global", "step", "layer", "layer-step"):
             raise ConfigError(f"learned={learned!r} must be 'global', 'step', 'layer' or 'layer-step': what alpha stands for")
         plain = list(rate) if isinstance(rate, Sequence) else rate
-        rule_kwargs = {"rate": plain, "learned": learned, "steps": options.get("inner_steps", 1)}
+        rule_kwargs = {"rate": plain, "learned": learned, "steps": max(1, options.get("inner_steps", 1))}
         super().__init__(policy, env, rule=GradientDescent, rule_kwargs=rule_kwargs, outer=outer, **options)

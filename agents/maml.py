@@ -32,5 +32,5 @@ class MAML(Agent):
         **options: Unpack[AgentOptions],
     ) -> None:
         plain = list(rate) if isinstance(rate, Sequence) else rate
-        rule_kwargs = {"rate": plain, "learned": learned, "steps": options.get("inner_steps", 1)}
+        rule_kwargs = {"rate": plain, "learned": learned, "steps": max(1, options.get("inner_steps", 1))}
         super().__init__(policy, env, rule=GradientDescent, rule_kwargs=rule_kwargs, **options)

@@ -1,20 +1,21 @@
 """python benchmarks/episodes_per_second.py ROOT: episodes a second on Omniglot, ours beside learn2learn's and torchmeta's ways.
 
-ROOT holds images_background and images_evaluation. Batches of 32 episodes of the training split, 5-way 1-shot, 15 queries a class, 28x28, as float tensors on the device; in one
-run, the median of five blocks of batches after a warm-up. Theirs are written here anew, without those libraries, as their code
-for Omniglot goes to work: image by image, in Python. learn2learn draws a task, loads, scales and turns each of its images,
-and stacks them; from the image files, as its benchmark does by default, from decoded images, or from scaled tensors on the
-device (its OnDeviceDataset). torchmeta makes PIL images of decoded arrays, turns and scales them, in a DataLoader's two workers.
+ROOT holds images_background and images_evaluation. Batches of 32 episodes of the training split, 5-way 1-shot, 15 queries a
+class, 28x28, float tensors on the device; one thread; in one run, the median of blocks of batches after one that warms up.
+Their ways are written here anew, without those libraries, as their code for Omniglot goes to work: image by image in Python.
+learn2learn draws a task, loads, scales and turns each of its images, and stacks them: from files, as its benchmark does unless
+told otherwise; from decoded images; or from scaled tensors on the device (its OnDeviceDataset). torchmeta makes PIL images of
+decoded arrays, turns and scales them, in a DataLoader's two workers.
 """
 
 import os
 import random
-import statistics
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -34,7 +35,7 @@ from metarl.supervised.omniglot import PARTS
 
 BATCH, WAYS, SHOTS, QUERIES = 32, 5, 1, 15
 BATCHES, BLOCKS = 4, 5
-"""Batches of a timed block, and blocks."""
+"""Batches of a block, if they take a second; and blocks."""
 ANGLES = (0, 90, 180, 270)
 Batches = Iterator[Any]
 
@@ -127,20 +128,22 @@ def torchmeta(arrays: list[np.ndarray], device: str) -> Batches:
 
 def rate(batches: Batches, device: str) -> float:
     """Return the episodes a second, the median of blocks after one that warms up."""
-    seconds = []
+    rates = []
     for _ in range(BLOCKS + 1):
-        started = perf_counter()
-        for _ in range(BATCHES):
+        started, count, seconds = perf_counter(), 0, 0.0
+        while count < BATCHES or seconds < 1:
             next(batches)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(perf_counter() - started)
-    return BATCH * BATCHES / statistics.median(seconds[1:])
+            if device == "cuda":
+                torch.cuda.synchronize()
+            count, seconds = count + 1, perf_counter() - started
+        rates.append(BATCH * count / seconds)
+    return median(rates[1:])
 
 
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     random.seed(0)
+    torch.set_num_threads(1)
     console = Console()
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     with console.status("decoding"):
@@ -153,13 +156,13 @@ if __name__ == "__main__":
     ways: dict[str, Callable[[str], Batches]] = {
         "metarl": partial(ours, env),
         "learn2learn, files": partial(learn2learn, opened, opened.indices),
-        "learn2learn, decoded images": partial(learn2learn, decoded, opened.indices),
-        "learn2learn, tensors on the device": lambda device: learn2learn(
+        "learn2learn, decoded": partial(learn2learn, decoded, opened.indices),
+        "learn2learn, on the device": lambda device: learn2learn(
             TensorDataset(images.to(device), labels.to(device)), opened.indices, device
         ),
-        "torchmeta, decoded images, 2 workers": partial(torchmeta, arrays),
+        "torchmeta, two workers": partial(torchmeta, arrays),
     }
-    table = Table(title=f"torch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores")
+    table = Table(title=f"torch {torch.__version__}, one thread, {os.cpu_count()} cores")
     for column in ("way", "device", "episodes a second", "metarl / it"):
         table.add_column(column, justify="left" if column == "way" else "right")
     for device in devices:

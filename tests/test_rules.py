@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
 from metarl.adaptation import InnerLoop
 from metarl.errors import ConfigError
 from metarl.learner import Layout
-from metarl.rules import TURTLE, GradientDescent, MetaLSTM, MetaSGD
+from metarl.rules import TURTLE, Adam, GradientDescent, MetaLSTM, MetaSGD
 from metarl.rules.preprocess import log_sign
 from tests.worlds import RULES, WORLDS, experience, flat, make, outer_loss, unflat
 
@@ -164,7 +165,20 @@ def test_first_order_of_a_learned_rule_is_the_gradient_on_constant_inputs(rule, 
 
 
 def first_of(batch):
-    return type(batch)(*(tensor[0] for tensor in batch))
+    return tree_map(lambda tensor: tensor[0], batch)
+
+
+def test_adam_is_torchs():
+    rule, start = Adam(LAYOUT, rate=0.1).double(), torch.randn(LAYOUT.size, dtype=torch.float64)
+    theirs = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([theirs], lr=0.1)
+    theta, state = start, rule.initial_state(start)
+    for step in range(5):
+        gradient = torch.randn(LAYOUT.size, dtype=torch.float64)
+        theta, state = rule(theta, gradient, torch.tensor(0.0), state, step)
+        theirs.grad = gradient
+        optimizer.step()
+    torch.testing.assert_close(theta, theirs.detach(), rtol=0, atol=1e-7)
 
 
 def test_log_sign_by_hand():

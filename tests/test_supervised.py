@@ -11,8 +11,8 @@ from metarl.learner import Learner
 from metarl.outer.gradient_descent import meta_gradient
 from metarl.problems import SupervisedProblem
 from metarl.supervised import Sine
-from metarl.supervised.networks import conv4
-from metarl.tasks import Examples
+from metarl.supervised.networks import CosineHead, conv4, perceptron, resnet12
+from metarl.tasks import Episodes, Examples
 from tests.worlds import RULES
 
 
@@ -114,15 +114,20 @@ def test_bad_arguments_are_named(kwargs, says):
         Sine(**kwargs)
 
 
+@pytest.mark.parametrize("statistics", ["batch", "support"])
+@pytest.mark.parametrize("downsampling", ["pool", "stride"])
 @pytest.mark.parametrize("rule", ["gradient descent", "Meta-SGD", "LSTM", "TURTLE"])
-def test_meta_gradients_through_conv4_equal_finite_differences(rule):
+def test_meta_gradients_through_conv4_equal_finite_differences(rule, downsampling, statistics):
     torch.manual_seed(0)
-    learner = Learner(conv4((1, 16, 16), 3, filters=2).double())
+    network = conv4((1, 16, 16), 3, filters=2, downsampling=downsampling, hidden=3)
+    learner = Learner(network.double(), batch_norm=statistics)
     cls, kwargs = RULES[rule]
     inner = InnerLoop(SupervisedProblem(learner, torch.nn.functional.cross_entropy), cls(learner.layout, **kwargs).double(), 2)
     meta = inner.initial_meta()
     images, labels = torch.rand(2, 6, 1, 16, 16, dtype=torch.float64), torch.arange(3).repeat(2).expand(2, -1)
-    support, query = Examples(images, labels), Examples(images.flip(-1) + 0.1 * torch.randn_like(images), labels)
+    support = Examples(images, labels)
+    episodes = Episodes(support, Examples(images.flip(-1) + 0.1 * torch.randn_like(images), labels))
+    query = inner.problem.collect(meta["theta"], episodes, "query", generator())
     _, gradients = meta_gradient(inner, meta, [support] * 2, query)
     for name, value in meta.items():
         direction = torch.randn_like(value)
@@ -137,5 +142,30 @@ def test_meta_gradients_through_conv4_equal_finite_differences(rule):
 def test_conv4_says_when_images_are_too_small():
     assert conv4((3, 84, 84), 5)[-1].in_features == 1600
     assert conv4((3, 84, 84), 5, padding=0)[-1].in_features == 576
+    assert conv4((1, 28, 28), 5)[-1].in_features == 64
+    assert conv4((1, 28, 28), 5, downsampling="stride")[-1].in_features == 64
+    assert conv4((1, 28, 28), 5, hidden=32)[-1].in_features == 32
     with pytest.raises(ConfigError, match="too small for Conv4 with padding=0"):
         conv4((1, 28, 28), 5, padding=0)
+
+
+def test_the_networks_sizes():
+    network = perceptron((1, 28, 28), 5)
+    assert [layer.out_features for layer in network if isinstance(layer, torch.nn.Linear)] == [256, 128, 64, 64, 5]
+    residual = resnet12((3, 84, 84), 5)
+    convolutions = [layer for layer in residual.modules() if isinstance(layer, torch.nn.Conv2d) and layer.kernel_size == (3, 3)]
+    assert len(convolutions) == 12
+    assert residual[-1].in_features == 640
+    assert residual(torch.rand(2, 3, 84, 84)).shape == (2, 5)
+    with pytest.raises(ConfigError, match="too small for 4 residual blocks"):
+        resnet12((1, 8, 8), 5)
+    with pytest.raises(ConfigError, match="downsampling='pol' is not known: did you mean 'pool'"):
+        conv4((1, 28, 28), 5, downsampling="pol")
+
+
+def test_a_cosine_head_sees_directions_only():
+    layer = CosineHead(3, 2, scale=5.0)
+    features = torch.randn(4, 3)
+    torch.testing.assert_close(layer(features), layer(7 * features), rtol=1e-4, atol=1e-4)
+    own = 5 * torch.nn.functional.cosine_similarity(features[:, None], layer.weight[None], dim=-1)
+    torch.testing.assert_close(layer(features), own, rtol=1e-3, atol=1e-3)
