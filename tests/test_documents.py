@@ -13,7 +13,7 @@ from metarl.__main__ import COMMANDS
 from metarl.commands.presets import PRESETS
 from metarl.commands.reproduce import TABLES
 from metarl.learner import Layout
-from metarl.rules import gradient_descent, lstm, meta_sgd, turtle
+from metarl.rules import adam, gradient_descent, lstm, meta_sgd, turtle
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,8 +25,8 @@ def blocks(page, language):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("image_data")
+def test_python_blocks_run(page):
     mpl.use("Agg")
     names = {"__name__": "__main__"}
     for block in blocks(page, "python"):
@@ -35,7 +35,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         exec(compile(block, page.name, "exec"), names)
 
 
-@pytest.mark.parametrize("module", [gradient_descent, lstm, meta_sgd, turtle], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [adam, gradient_descent, lstm, meta_sgd, turtle], ids=lambda module: module.__name__)
 def test_examples_in_docstrings_are_true(module):
     found = doctest.testmod(module, extraglobs={"torch": torch, "Layout": Layout})
     assert found.attempted
