@@ -235,6 +235,8 @@ class Agent:
             raise ConfigError(f"iterations={iterations} must be a whole number")
         if validate_every < 0 or figure_every < 0:
             raise ConfigError(f"validate_every={validate_every} and figure_every={figure_every} must not be negative")
+        if validate_every:  # a split with too few tasks is said before the work, not after some of it
+            self.world.sample(1, "validation", torch.Generator(self.device))
         self._start_logger(tb_log_name or type(self).__name__)
         hooks = self._callbacks(callback, iterations, progress_bar)
         hooks.on_training_start(locals(), globals())

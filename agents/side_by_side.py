@@ -65,7 +65,8 @@ def learn_side_by_side(
             before = [agent.generator.get_state() for agent in agents]
             drawn = [agent.world.sample(batch, "train", agent.generator, agent.iteration * batch) for agent in agents]
             tasks = tree_map(lambda *rows: torch.stack(rows), *drawn)
-            loss, norm, gradients = batched({name: value.detach() for name, value in meta.items()}, tasks.support, tasks.query)
+            query = inner.problem.collect(meta["theta"], tasks, "query", first.generator)
+            loss, norm, gradients = batched({name: value.detach() for name, value in meta.items()}, tasks.support, query)
             finite = (loss.isfinite() & norm.isfinite()).tolist()
             for row, agent in enumerate(agents):
                 if row not in ended and not finite[row]:
@@ -106,6 +107,8 @@ def _alike(agents: Sequence[Agent]) -> Agent:
         )
     if first.world.learner.batch_norm == "running":
         raise ConfigError("batch_norm='running': running averages are each agent's own; call learn() of each")
+    if first.world.problem.support_batch is not None:
+        raise ConfigError("support_batch: each agent draws its own batches; call learn() of each")
     if first.outer.optimizer not in ELEMENTWISE:
         raise ConfigError(
             f"optimizer={first.outer.optimizer!r} does not treat every number by itself, so agents cannot share a step: "

@@ -167,3 +167,16 @@ def test_evaluation_elsewhere():
         agent.evaluate(5, env="tests/Images-v0", env_kwargs={"ways": 4, "queries": 1, "split": "train"})
     np.testing.assert_allclose(ours.median, np.median(ours.values, axis=0))
     assert ours.as_dict()["steps"] == list(range(6))
+
+
+def test_batches_of_the_support_set_are_each_agents_own():
+    agents = [metarl.MAML("MLP", "tests/Images-v0", support_batch=2, seed=seed) for seed in (0, 1)]
+    with pytest.raises(ConfigError, match="each agent draws its own batches"):
+        metarl.learn_side_by_side(agents, 1)
+
+
+def test_a_validation_split_with_too_few_classes_is_said_before_the_work():
+    agent = metarl.MAML("MLP", "tests/Images-v0", env_kwargs={"ways": 3}, policy_kwargs={"hidden": (4,)})
+    with pytest.raises(ConfigError, match="ways=3 is more than the 2 classes of split 'validation'"):
+        agent.learn(5, validate_every=5)
+    assert agent.iteration == 0

@@ -98,3 +98,11 @@ def test_running_averages_are_saved_kept_with_the_best_and_resumed(tmp_path):
 def test_agents_with_running_averages_learn_one_by_one():
     with pytest.raises(ConfigError, match="running averages are each agent's own"):
         metarl.learn_side_by_side([agent("running", seed=s) for s in (0, 1)], 2)
+
+
+@pytest.mark.parametrize("statistics", ["batch", "support"])
+def test_side_by_side_is_one_by_one_on_images(statistics):
+    together, alone = ([agent(statistics, seed=seed, dtype="float64") for seed in (0, 1)] for _ in range(2))
+    metarl.learn_side_by_side(together, 3)
+    for ours, theirs in zip(together, alone, strict=True):
+        torch.testing.assert_close(flat(ours.meta), flat(theirs.learn(3).meta), rtol=0, atol=1e-9)
