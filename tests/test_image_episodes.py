@@ -275,6 +275,11 @@ def test_rendering_shows_the_episode(normalization):
     assert picture.dtype == np.uint8
     side = 6 + 2
     assert picture.shape == (3 * side + 2, 2 * (2 * side + 2) + 8, 3)
+    first, second = (picture[5::side, column, 0] for column in (5, 5 + side))
+    assert first.tolist() == second.tolist()  # a row a class
+    first, second = (picture[5::side, column, 0] for column in (-5 - side, -5))
+    assert first.tolist() == second.tolist()
+    assert len(set(first)) > 1
     env.reset(seed=1)
     assert (env.render() != picture).any()
 

@@ -37,6 +37,7 @@ def numbers(images):
 
 @pytest.fixture
 def root(tmp_path):
+    _LOADED.clear()
     tree, drawn = tmp_path / "tree", iter(NUMBERS)
     for part in PARTS:
         for alphabet in sorted(ALPHABETS):

@@ -25,7 +25,7 @@ ALPHA_HYPERS = (1e-2, 1e-3, 1e-4)
 BETA_HYPERS = (1e-4, 1e-5, 1e-6)
 PAIRS = ((0.0, 0.0), *((a, b) for a in ALPHA_HYPERS for b in BETA_HYPERS))
 """MAML, and all pairs of hyper-rates."""
-CHOSEN = (1e-3, 1e-5)
+CHOSEN = (1e-2, 1e-4)
 """The hyper-rates that Alpha MAML is compared with MAML at, the same for every start."""
 THRESHOLDS = (2.99, 2.5)
 CAP = 500
