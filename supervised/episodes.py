@@ -158,7 +158,7 @@ class EpisodeEnv(gym.Env[Any, Any]):
         given = options["task"] if "task" in options else self.sample_tasks(1, options.get("split", self.split))[0]
         self._task = self.check(given)
         row = np.concatenate([self._task[name].reshape(-1) for name in self.bounds])
-        support, query = self.draw_episodes(torch.as_tensor(row)[None], self._generator("train"))
+        support, query = self.draw_episodes(torch.as_tensor(row, dtype=torch.float32)[None], self._generator("train"))
         self._query_targets = query.targets[0].numpy()
         self._shown = {
             "support_inputs": support.inputs[0].numpy(),

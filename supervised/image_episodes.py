@@ -1,7 +1,6 @@
 """Few-shot image classification: episodes of N ways and K shots, drawn on the device from one uint8 tensor."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, Literal, get_args
 
 import gymnasium as gym
@@ -84,6 +83,9 @@ class ImageEpisodes(EpisodeEnv):
     ) -> None:
         super().__init__(shots, queries, split)
         require_positive(ways=ways)
+        for name, count in (("ways", ways), ("shots", shots), ("queries", queries)):
+            if int(count) != count:
+                raise ConfigError(f"{name}={count!r} must be a whole number")
         for name, value, known in (
             ("rotations", rotations, Rotations),
             ("reduction", reduction, Reduction),
@@ -98,11 +100,16 @@ class ImageEpisodes(EpisodeEnv):
         self.normalization = normalization
         self.render_mode = render_mode
         self.class_names = images.names
-        self.splits = {name: tuple(classes) for name, classes in splits.items()}
+        self.splits = {name: tuple(splits.get(name, ())) for name in get_args(Split)}
+        numbers = [own for classes in self.splits.values() for own in classes]
+        if len(set(numbers)) < len(numbers) or any(not 0 <= own < len(images.names) for own in numbers):
+            raise ConfigError(f"splits={dict(splits)!r} must be disjoint numbers of the {len(images.names)} classes, from 0")
         self._images = images
-        self._on = cache(self._move)
+        self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]] = {}
         self.input_shape = tuple(images.images.shape[1:])
         self.output_size = ways
+        if rotations != "none" and self.input_shape[1] != self.input_shape[2]:
+            raise ConfigError(f"rotations={rotations!r} need square images; these are {self.input_shape[1:]}: use 'none'")
         self.require_episodes("train")
         if normalization == "imagenet" and self.input_shape[0] != len(IMAGENET[0]):
             raise ConfigError(f"normalization='imagenet' is of three colours; these images have {self.input_shape[0]} channel")
@@ -136,8 +143,13 @@ class ImageEpisodes(EpisodeEnv):
                 f"{name} of split {split!r} has {fewest}: lower one of them"
             )
 
-    def _move(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]:
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]:
         """Return what is drawn from, on a device: the images in every rotation, the classes' starts and counts, the splits."""
+        if device not in self._moved:
+            self._moved[device] = self._move(device)
+        return self._moved[device]
+
+    def _move(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]:
         images = self._images.images.to(device)
         turned = [images.rot90(k, (2, 3)) for k in range(QUARTERS)] if self.rotations != "none" else [images]
         counts = self._images.counts.to(device)
@@ -177,7 +189,7 @@ class ImageEpisodes(EpisodeEnv):
         return torch.rand(n, among, generator=generator, device=generator.device).topk(count).indices
 
     def _pixels(self, images: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        pixels = images[rows].to(dtype) / 255
+        pixels: Tensor = images.index_select(0, rows.flatten()).view(*rows.shape, *images.shape[1:]).to(dtype) / 255
         if self.normalization == "imagenet":
             mean, deviation = (torch.tensor(values, device=rows.device, dtype=dtype)[:, None, None] for values in IMAGENET)
             pixels = (pixels - mean) / deviation
@@ -209,9 +221,17 @@ class ImageEpisodes(EpisodeEnv):
             TaskError: a task outside the family, or one that has a class twice.
         """
         checked = super().check(task)
-        pairs = list(zip(*(checked[name].tolist() for name in ("classes", "rotations")), strict=True))
-        if len(set(pairs)) < len(pairs):
-            raise TaskError(f"task={dict(task)!r} has a class in the same rotation twice: give {self.ways} different ones")
+        classes, rotations = checked["classes"].tolist(), checked["rotations"].tolist()
+        distinct = set(zip(classes, rotations, strict=True)) if self.rotations == "classes" else set(classes)
+        if len(distinct) < self.ways:
+            raise TaskError(f"task={dict(task)!r} has a class twice: give {self.ways} different ones")
+        for own in classes:
+            count, needed = int(self._images.counts[own]), self.shots + self.queries
+            if count < needed:
+                raise TaskError(
+                    f"task['classes']={classes}: class {own} ({self.class_names[own]}) has {count} images, but "
+                    f"shots={self.shots} and queries={self.queries} need {needed}: choose another"
+                )
         if self.rotations == "none" and checked["rotations"].any():
             raise TaskError(
                 f"task['rotations']={checked['rotations'].tolist()}: this environment was made with rotations='none'"
@@ -251,7 +271,7 @@ class ImageEpisodes(EpisodeEnv):
         for inputs, targets in episodes:
             own = inputs[0][targets[0].argsort(stable=True)].cpu()
             scaled = (own - own.min()) / (own.max() - own.min()).clamp(min=1e-6)
-            halves.append(make_grid(scaled, nrow=len(own) // self.ways, pad_value=0.5))
+            halves.append(make_grid(list(scaled), nrow=len(own) // self.ways, pad_value=0.5))
         gap = torch.ones(3, halves[0].shape[1], 8)
         picture = torch.cat([halves[0], gap, halves[1]], dim=2)
         found: Array = (255 * picture).byte().permute(1, 2, 0).numpy()

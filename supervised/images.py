@@ -76,7 +76,7 @@ class Decoding:
                     raise ValueError("it has 16 bits a pixel: convert it to 8")
                 transparent = file.mode == "P" and "transparency" in file.info
                 image = (file.convert("RGBA") if transparent else file).convert(self.mode)
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
             raise DataError(
                 f"image {path} cannot be read ({error}): it is broken or no image; fetch it again, or remove it"
             ) from error
@@ -152,7 +152,7 @@ def _load(path: Path, name: str, files: Files, decoding: Decoding, fingerprint: 
             for left in path.parent.glob(f".*.{path.name}"):  # of a process that was killed while it wrote
                 left.unlink(missing_ok=True)
             found = _decode(name, files, decoding)
-            content = {"format": FORMAT, "fingerprint": fingerprint, "checksum": _checksum(found.images), **vars(found)}
+            content = {"format": FORMAT, "fingerprint": fingerprint, "checksum": _checksum(found), **vars(found)}
             with whole(path) as partial:
                 torch.save({**content, "names": list(found.names)}, partial)
     return found
@@ -189,13 +189,14 @@ def _read(path: Path, fingerprint: str) -> ImageSet | None:
         if content["format"] != FORMAT or content["fingerprint"] != fingerprint:
             return None
         found = ImageSet(content["images"], content["counts"], tuple(content["names"]))
-        return found if content["checksum"] == _checksum(found.images) else None
+        return found if content["checksum"] == _checksum(found) else None
     except Exception:  # whatever a missing, truncated or foreign file makes torch.load raise: decode anew
         return None
 
 
-def _checksum(images: Tensor) -> int:
-    return zlib.crc32(np.ascontiguousarray(images.numpy()).data)
+def _checksum(found: ImageSet) -> int:
+    rest = repr((found.images.dtype, tuple(found.images.shape), found.counts.tolist(), found.names))
+    return zlib.crc32(np.ascontiguousarray(found.images.numpy()).data, zlib.crc32(rest.encode()))
 
 
 def _decode(name: str, files: Files, decoding: Decoding) -> ImageSet:
@@ -212,7 +213,7 @@ def _decode(name: str, files: Files, decoding: Decoding) -> ImageSet:
                 if images is None:
                     images = torch.empty(len(paths), *image.shape, dtype=torch.uint8)
                 images[row] = image
-        except DataError:
+        except BaseException:  # from the keyboard too
             pool.shutdown(cancel_futures=True)
             raise
     assert images is not None, "every class has an image"

@@ -215,8 +215,8 @@ def test_reset_takes_a_task_or_a_split():
 @pytest.mark.parametrize(
     ("options", "task", "says"),
     [
-        ({"rotations": "classes"}, {"classes": [3, 0, 3], "rotations": [1, 0, 1]}, "has a class in the same rotation twice"),
-        ({}, {"classes": [3, 0, 3], "rotations": [0, 0, 0]}, "has a class in the same rotation twice"),
+        ({"rotations": "classes"}, {"classes": [3, 0, 3], "rotations": [1, 0, 1]}, "has a class twice"),
+        ({}, {"classes": [3, 0, 3], "rotations": [0, 0, 0]}, "has a class twice"),
         ({}, {"classes": [0, 2, 3], "rotations": [0, 1, 0]}, "made with rotations='none'"),
         ({}, {"classes": [0, 2, 12], "rotations": [0, 0, 0]}, r"task\['classes'\]=\[0, 2, 12\] is outside"),
         ({}, {"classes": [0, 2, -1], "rotations": [0, 0, 0]}, r"task\['classes'\]=\[0, 2, -1\] is outside"),
