@@ -77,7 +77,7 @@ class Reproduce:
     """The fraction of the paper's iterations; below 1 every row says so. Unless given the table's own: 1, or what ends within
     an hour on two cores where the whole takes many."""
     only: str = ""
-    """Only rows whose name contains this, such as 'T=1, ' (which T=10 does not)."""
+    """Only rows whose name contains this, such as 'T=1, ' (which T=10 does not); or one of several, as in 'MAML|TURTLE'."""
     root: str = "data"
     """The folder of the image data sets that a table needs."""
     jobs: int = 0
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> int:
     for env in getattr(table, "DATA", ()):  # what is missing is said, and what is new is decoded, before the work
         make_env(env, {"root": given.root})
     started = perf_counter()
-    cells = [cell for cell in table.cells() if given.only in cell.run_name]
+    cells = [cell for cell in table.cells() if any(part in cell.run_name for part in given.only.split("|"))]
     measured_cells = [cell for cell in cells if cell.difference is None]
     if not measured_cells:
         raise ConfigError(f"only={given.only!r} leaves no row of {given.table}; rows: {_names(table.cells())}")
