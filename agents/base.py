@@ -74,7 +74,8 @@ class Agent:
         rule: the update rule's class, called with theta's layout and ``rule_kwargs``.
         rule_kwargs: the rule's other arguments.
         outer: ``"trpo"`` (the default for policies), ``"policy_gradient"``, ``"gradient_descent"`` (the default for
-            predictors), or a configured ``TRPO(...)``, ``GradientDescent(...)`` or ``HypergradientDescent(...)``.
+            predictors), or a configured ``TRPO(...)``, ``GradientDescent(...)``, ``HypergradientDescent(...)`` or
+            ``Pretraining(...)``.
         inner_steps: T, the inner steps in training.
         first_order: treat inner gradients and losses as constants.
         inner_clip: clip every entry of the inner gradients to plus or minus this, or None.
@@ -94,7 +95,7 @@ class Agent:
     Attributes:
         meta: the meta-parameters, by name.
         iteration: outer steps taken.
-        num_timesteps: environment steps taken by policies, tasks seen by predictors.
+        num_timesteps: environment steps taken by policies, tasks (in pretraining: images) seen by predictors.
         best: the best meta-parameters by validation, with their score and iteration; None before the first validation.
 
     Raises:
@@ -161,20 +162,24 @@ class Agent:
         if is_policy:
             self.world.evaluation_batch = self.meta_batch
         else:
-            # what a batch's step works with should fit into a CPU's cache, or a GPU's memory
-            numbers = 2**20 if self.device.type == "cpu" else 2**28
-            width = made.width * self.world.problem.learner.layout.size
-            self.world.evaluation_batch = min(self.world.evaluation_batch, max(1, numbers // width))
+            # what a batch's step works with should fit into a CPU's cache or a GPU's memory, all steps' parameters into memory
+            numbers, kept = (2**20, 2**27) if self.device.type == "cpu" else (2**28, 2**31)
+            learner = self.world.problem.learner
+            width, full = made.width * learner.layout.size, learner.layout.size + learner.shared_layout.size
+            fits = min(numbers // width, kept // ((inner_steps + 1) * full))
+            self.world.evaluation_batch = min(self.world.evaluation_batch, max(1, fits))
         if rollouts is not None and not is_policy:
             raise ConfigError(f"rollouts={rollouts!r} is for policies; {env} has few-shot episodes, which are not sampled")
         self.outer = _make_outer(outer, "trpo" if is_policy else "gradient_descent")
         self.inner = InnerLoop(self.world.problem, made, inner_steps, first_order, inner_clip)
         self.outer.check(self.inner)
-        if isinstance(self.outer, Pretraining):
-            assert isinstance(self.world, EpisodeWorld)
-            self.outer.classes = self.world.count_classes()
         self.meta = self.inner.initial_meta()
-        self.outer.start(self.meta)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + 1)
+            if isinstance(self.outer, Pretraining):
+                assert isinstance(self.world, EpisodeWorld), "its check refuses policies"
+                self.outer.classes = self.world.count_classes()
+            self.outer.start(self.meta)
         self.iteration = 0
         self.num_timesteps = 0
         self.best: dict[str, Any] | None = None
@@ -237,6 +242,8 @@ class Agent:
             raise ConfigError(f"validate_every={validate_every} and figure_every={figure_every} must not be negative")
         if validate_every:  # a split with too few tasks is said before the work, not after some of it
             self.world.sample(1, "validation", torch.Generator(self.device))
+        if figure_every:
+            self.world.sample(1, "test", torch.Generator(self.device))
         self._start_logger(tb_log_name or type(self).__name__)
         hooks = self._callbacks(callback, iterations, progress_bar)
         hooks.on_training_start(locals(), globals())
@@ -281,13 +288,11 @@ class Agent:
     def _outer_step(self, report: bool) -> Outcome:
         before = self.generator.get_state()
         try:
-            if self.outer.learns_from == "examples" and isinstance(self.world, EpisodeWorld):
-                tasks = self.world.examples(self.meta_batch, self.generator)
+            if isinstance(self.world, EpisodeWorld) and self.outer.learns_from == "examples":
+                whole = tasks = self.world.examples(self.meta_batch, self.generator)  # its statistics cannot be shared out
             else:
-                tasks = self.world.sample(self.meta_batch, "train", self.generator, self.iteration * self.meta_batch)
-            if processes.count() > 1:
-                share = processes.own_rows(self.meta_batch)
-                tasks = self.world.slice(tasks, share)
+                whole = self.world.sample(self.meta_batch, "train", self.generator, self.iteration * self.meta_batch)
+                tasks = self.world.slice(whole, processes.own_rows(self.meta_batch)) if processes.count() > 1 else whole
             with self.inner.clock("outer step"):
                 outcome = self.outer.step(self.inner, self.meta, tasks, self.generator, report)
         except NonFiniteError as error:
@@ -295,7 +300,7 @@ class Agent:
             raise NonFiniteError(f"iteration {self.iteration + 1}: {error}") from error
         self.iteration += 1
         self.num_timesteps += self._timesteps(outcome)
-        self.world.track(self.parameters, tasks)
+        self.world.track(self.parameters, whole)
         return outcome
 
     def _timesteps(self, outcome: Outcome) -> int:
@@ -410,12 +415,14 @@ class Agent:
             world = self.world.elsewhere(self._changed_env(env_kwargs))
         steps = self.inner.steps if steps is None else steps
         generator = torch.Generator(self.device).manual_seed(seed)
+        # a predictor's inner steps may draw too: not from the tasks' generator, or agents would see other tasks
+        noise = generator if isinstance(world, PolicyWorld) else torch.Generator(self.device).manual_seed(seed + 1)
         problem, rows = world.problem, []
         inner = InnerLoop(problem, self.inner.rule, self.inner.steps, clip=self.inner.clip)
         with torch.no_grad(), processes.alone():
             for batch in world.batches(tasks, split, generator, repeats):
-                adaptation = inner.adapt(self.meta, batch, generator, steps)
-                query = problem.collect(adaptation.adapted, batch, "query", generator)
+                adaptation = inner.adapt(self.meta, batch, noise, steps)
+                query = problem.collect(adaptation.adapted, batch, "query", noise)
                 measures = [measure[problem.figure] for measure in measure_steps(problem, adaptation, query)]
                 rows.append(torch.stack(measures, dim=1))
         values = torch.cat(rows).double().cpu().numpy()

@@ -9,11 +9,11 @@ from itertools import product
 from typing import Any, ClassVar, Self, Unpack
 
 import gymnasium as gym
-import numpy as np
 from torch import nn
 
 from metarl.agents.base import Agent, CommonOptions
-from metarl.errors import require_positive
+from metarl.errors import ConfigError, require_positive
+from metarl.networks import CosineHead
 from metarl.outer import Pretraining
 from metarl.problems import NearestNeighbourProblem, SupervisedProblem
 from metarl.rules import Adam, GradientDescent
@@ -90,6 +90,8 @@ class BaselinePlusPlus(Finetuning):
     """
 
     def __init__(self, policy: str | nn.Module, env: str | gym.Env[Any, Any], *, scale: float = 2.0, **options: Any) -> None:
+        if isinstance(policy, nn.Module) and not isinstance(list(policy.modules())[-1], CosineHead):
+            raise ConfigError(f"policy={type(policy).__name__} must end in a CosineHead of metarl.networks, or use Finetuning")
         if isinstance(policy, str):
             options["policy_kwargs"] = {**options.get("policy_kwargs", {}), "head": "cosine", "scale": scale}
         super().__init__(policy, env, **options)
@@ -132,9 +134,9 @@ class NearestNeighbour(Agent):
 class BaselineFinetune(Agent):
     """Ravi and Larochelle's Baseline-finetune: pretraining, then the whole network trained on a task by 15 gradient steps.
 
-    The steps' rate and its decay, ``rate / (1 + decay * t)``, are chosen on validation tasks by ``tune``, which ``learn``
-    calls at its end. ``meta_batch`` is the batch of pretraining, 64 unless given. Batch-normalisation uses its running
-    averages.
+    The steps' rate and its decay, ``rate / (1 + decay * t)``, are chosen on validation tasks by ``tune``, which
+    ``restore_best`` calls: the choice belongs to the weights then in force, and is not kept in a checkpoint. ``meta_batch`` is
+    the batch of pretraining, 64 unless given. Batch-normalisation uses its running averages.
 
     Args:
         policy: see ``Agent``.
@@ -160,30 +162,36 @@ class BaselineFinetune(Agent):
         outer = Pretraining(learning_rate=pretraining_rate)
         super().__init__(policy, env, rule=GradientDescent, rule_kwargs={"rate": rate}, outer=outer, **options)
 
-    def learn(self, iterations: int, *args: Any, tuning_tasks: int = 50, **kwargs: Any) -> Self:
-        """Pretrain, then choose the rate and its decay; see ``Agent.learn`` and ``tune`` for the arguments."""
-        super().learn(iterations, *args, **kwargs)
-        return self.tune(tuning_tasks)
+    def learn(self, *args: Any, **kwargs: Any) -> Self:
+        """Pretrain; validations take steps of the untuned rate. See ``Agent.learn`` for the arguments."""
+        self._set_rule(self.arguments["rule_kwargs"])
+        return super().learn(*args, **kwargs)
+
+    def restore_best(self) -> Self:
+        """Go back to the best weights by validation, if there was a validation; and ``tune``."""
+        super().restore_best()
+        return self.tune()
 
     def tune(self, tasks: int = 50) -> Self:
-        """Choose the rate and its decay by the accuracy on validation tasks, after each number of steps that they serve.
+        """Choose the rate and its decay by the accuracy on validation tasks after the last step.
 
         Args:
             tasks: how many validation tasks; every pair of rate and decay is tried on the same ones.
         """
         require_positive(tasks=tasks)
-        best = -np.inf
-        chosen: Mapping[str, Any] = self.arguments["rule_kwargs"]
-        for rate, decay in product(self.RATES, self.DECAYS):
-            rule_kwargs = {"rate": [rate / (1 + decay * step) for step in range(max(1, self.inner.steps))]}
-            self._set_rule(rule_kwargs)
-            found = self.evaluate(tasks, split="validation").mean[-1]
-            if found > best:
-                best, chosen = found, rule_kwargs
-        self._set_rule(chosen)
+        scores = {}
+        try:
+            for pair in product(self.RATES, self.DECAYS):
+                self._set_rule(self._decaying(*pair))
+                scores[pair] = self.evaluate(tasks, split="validation").mean[-1]
+        finally:  # interrupted: the best of those tried
+            if scores:
+                self._set_rule(self._decaying(*max(scores, key=lambda pair: scores[pair])))
         return self
+
+    def _decaying(self, rate: float, decay: float) -> Mapping[str, Any]:
+        return {"rate": [rate / (1 + decay * step) for step in range(max(1, self.inner.steps))]}
 
     def _set_rule(self, rule_kwargs: Mapping[str, Any]) -> None:
         rule = GradientDescent(self.inner.rule.layout, **rule_kwargs)
         self.inner.rule = rule.to(self.meta["theta"])
-        self.arguments["rule_kwargs"] = dict(rule_kwargs)

@@ -44,6 +44,8 @@ def _adaptation(agent: Agent) -> Figure | None:
     """Draw adaptation on unseen tasks: paths in the plane, curves of one variable, or accuracies; None for others."""
     generator = torch.Generator(agent.device).manual_seed(PICTURE_SEED)
     problem = agent.world.problem
+    if agent.inner.steps == 0:
+        return None
     shape = agent.env.observation_space.shape
     if isinstance(problem, PolicyProblem):
         return _paths(agent, problem, generator) if shape == (2,) else None
@@ -55,8 +57,6 @@ def _adaptation(agent: Agent) -> Figure | None:
 
 def _accuracy(agent: Agent) -> Figure | None:
     """Draw the accuracy on unseen tasks after each number of inner steps, up to twice as many as in training."""
-    if agent.inner.steps == 0:
-        return None
     found = agent.evaluate(ACCURACY_TASKS, 2 * agent.inner.steps, seed=PICTURE_SEED)
     figure = Figure(figsize=(6, 4), layout="constrained")
     ax = figure.subplots()
@@ -120,7 +120,7 @@ def _adapt(agent: Agent) -> Any:
 
 def _updates(agent: Agent) -> Figure | None:
     """Draw each inner step's change of theta against the gradient, on unseen tasks; one panel a step, one colour a layer."""
-    if not agent.inner.rule.learned:
+    if not agent.inner.rule.learned or agent.inner.steps == 0:
         return None
     found, layout = _adapt(agent), agent.world.problem.learner.layout
     steps = _shown(len(found.experiences))

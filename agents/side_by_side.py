@@ -107,6 +107,8 @@ def _alike(agents: Sequence[Agent]) -> Agent:
         )
     if first.world.learner.batch_norm == "running":
         raise ConfigError("batch_norm='running': running averages are each agent's own; call learn() of each")
+    if type(first).learn is not Agent.learn:
+        raise ConfigError(f"{type(first).__name__} learns in its own way: call learn() of each")
     if first.world.problem.support_batch is not None:
         raise ConfigError("support_batch: each agent draws its own batches; call learn() of each")
     if first.outer.optimizer not in ELEMENTWISE:

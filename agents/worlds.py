@@ -18,7 +18,6 @@ from stable_baselines3.common.monitor import Monitor
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from metarl import processes
 from metarl.agents.adapted import AdaptedPolicy, AdaptedPredictor
 from metarl.batch_norm import Statistics
 from metarl.errors import ConfigError, TaskError, unknown_name
@@ -117,7 +116,10 @@ def make_world(
         return EpisodeWorld(policy, env, adapted, batch_norm, support_batch, predictor, policy_kwargs, device, dtype)
     if env.has_wrapper_attr("sample_tasks"):
         if batch_norm != "batch" or support_batch is not None:
-            raise ConfigError(f"batch_norm={batch_norm!r}, support_batch={support_batch!r} are for predictors: leave them out")
+            raise ConfigError(
+                f"batch_norm={batch_norm!r}, support_batch={support_batch!r} are for predictors; "
+                f"{env.spec.id if env.spec else env.unwrapped!r} has policies: leave them out, and choose another agent than a baseline"
+            )
         return PolicyWorld(policy, env, adapted, policy_kwargs, rollouts, device, dtype)
     raise TaskError(
         f"env={env.spec.id if env.spec else env.unwrapped!r} has no tasks: it needs sample_tasks(n, split) and "
@@ -152,6 +154,11 @@ class PolicyWorld(World):
         network = self._network(policy, int(np.prod(space.shape)), policy_kwargs).to(device, dtype)
         check_fit(network, torch.zeros(1, int(np.prod(space.shape)), device=device, dtype=dtype))
         self.learner = Learner(network, adapted)
+        if self.learner.batch_norm is not None:
+            raise ConfigError(
+                f"policy={type(policy).__name__} has batch-norm layers: a policy sees one observation a row at a time, so their "
+                "statistics would not be those of its loss; remove them"
+            )
         self.problem = PolicyProblem(self.learner, self._distribution, lambda rows: self._vector(env, rows), rollouts)
 
     def _network(self, policy: str | nn.Module, inputs: int, policy_kwargs: Mapping[str, Any]) -> StochasticPolicy:
@@ -214,10 +221,7 @@ class PolicyWorld(World):
         """Return the problem of the given environment's own task."""
         if not isinstance(given, gym.Env):
             raise ConfigError(f"adapt() of a policy needs an environment, not {type(given).__name__}")
-        for name in ("observation_space", "action_space"):
-            theirs, ours = getattr(given, name), getattr(self.env, name)
-            if type(theirs) is not type(ours) or theirs.shape != ours.shape or getattr(theirs, "n", 0) != getattr(ours, "n", 0):
-                raise ConfigError(f"env={given.unwrapped!r} has the {name} {theirs}; this agent was made for {ours}")
+        self._require_spaces(given)
         task = given.get_wrapper_attr("task") if given.has_wrapper_attr("task") else None
         if task is None:
             _, info = given.reset()
@@ -225,9 +229,18 @@ class PolicyWorld(World):
         make = lambda rows: self._vector(given, rows)  # noqa: E731
         return PolicyProblem(self.learner, self._distribution, make, self._rollouts), [task]
 
+    def _require_spaces(self, given: gym.Env[Any, Any]) -> None:
+        for name in ("observation_space", "action_space"):
+            theirs, ours = getattr(given, name), getattr(self.env, name)
+            if type(theirs) is not type(ours) or theirs.shape != ours.shape or getattr(theirs, "n", 0) != getattr(ours, "n", 0):
+                raise ConfigError(f"env={given.unwrapped!r} has the {name} {theirs}; this agent was made for {ours}")
+
     def elsewhere(self, env: gym.Env[Any, Any]) -> Self:
         """Return a world whose trajectories come from another environment."""
         other = copy.copy(self)
+        if not env.has_wrapper_attr("sample_tasks"):
+            raise ConfigError(f"env={env.unwrapped!r} has no tasks: it needs sample_tasks(n, split)")
+        self._require_spaces(env)
         other.env = env
         other.problem = PolicyProblem(self.learner, self._distribution, lambda rows: self._vector(env, rows), self._rollouts)
         return other
@@ -288,7 +301,8 @@ class EpisodeWorld(World):
             raise ConfigError(
                 f"policy={type(module).__name__} cannot take inputs of shape {tuple(inputs.shape)}: {error}"
             ) from error
-        self.track(self.learner.join(*self.learner.initial()), episodes)
+        if not any(bool(count) for name, count in self.learner.running.items() if name.endswith("num_batches_tracked")):
+            self.track(self.learner.join(*self.learner.initial()), episodes)  # averages of nothing would be far off
         if outputs.shape != (len(inputs), self.family.output_size):
             raise ConfigError(
                 f"policy={type(module).__name__} gives outputs of shape {tuple(outputs.shape)}, but {self.family} needs "
@@ -341,6 +355,10 @@ class EpisodeWorld(World):
     def elsewhere(self, env: gym.Env[Any, Any]) -> Self:
         """Return a world whose episodes come from another environment."""
         other = copy.copy(self)
+        if not hasattr(env.unwrapped, "sample_episodes"):
+            raise ConfigError(
+                f"env={env.unwrapped!r} has no few-shot episodes, and this agent predicts: choose a family that has"
+            )
         other.env, other.family = env, env.unwrapped
         other.problem = self._problem_of(other.family)
         ours, theirs = ((family.input_shape, family.output_size) for family in (self.family, other.family))
@@ -371,9 +389,6 @@ class EpisodeWorld(World):
         if self.learner.batch_norm != "running" or isinstance(tasks, Examples):  # pretraining has done it already
             return
         self.learner.track(parameters, tasks.query.inputs.flatten(0, 1))
-        for average in self.learner.running.values():
-            if processes.count() > 1 and average.is_floating_point():
-                average.copy_(processes.mean(average))
 
     def examples(self, n: int, generator: torch.Generator) -> Examples:
         """Return a batch of n labelled examples of all training classes."""

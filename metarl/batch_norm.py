@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from metarl.errors import ConfigError
+
 Statistics = Literal["batch", "support", "running"]
 """Whose mean and variance normalise: the current batch's (a prediction then depends on the other query images: transductive),
 the task's support set's alone, or running averages over training."""
@@ -47,7 +49,11 @@ class BatchNorm(nn.Module):
         """Whether the batch's statistics go into the running averages."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the inputs normalised, scaled and shifted."""
+        """Return the inputs, shape (examples, channels, ...), normalised, scaled and shifted.
+
+        Raises:
+            ConfigError: a batch of a single number for each channel, which has no variance.
+        """
         shape = (-1, *[1] * (inputs.ndim - 2))
         if self.tracking:
             self._track(inputs)
@@ -57,6 +63,10 @@ class BatchNorm(nn.Module):
             axes = [axis for axis in range(inputs.ndim) if axis != 1]
             variance, mean = torch.var_mean(inputs[: self.support], axes, correction=0)
         else:
+            if inputs.numel() == inputs.shape[1]:
+                raise ConfigError(
+                    "batch_norm='batch': a single example has no variance; give more, or use batch_norm='support' or 'running'"
+                )
             normal = functional.batch_norm(inputs, None, None, None, None, training=True, eps=self.eps)
             return normal * self.weight.view(shape) + self.bias.view(shape)
         scale = self.weight * (variance + self.eps).rsqrt()
@@ -73,15 +83,23 @@ class BatchNorm(nn.Module):
 
 
 def with_own_batch_norm(module: nn.Module) -> nn.Module:
-    """Return the module with PyTorch's batch-norm layers replaced by ours, copied first; itself if it has none."""
-    if not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
+    """Return a copy of the module with PyTorch's batch-norm layers replaced by ours; the module itself if it has none at all.
+
+    Raises:
+        ConfigError: a layer without scale and shift, or one that averages over all batches alike.
+    """
+    if not any(isinstance(layer, (BatchNorm, nn.modules.batchnorm._BatchNorm)) for layer in module.modules()):
         return module
     return _replaced(copy.deepcopy(module))
 
 
 def _replaced(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        ours = BatchNorm(module.num_features, 0.1 if module.momentum is None else module.momentum, module.eps)
+        if not module.affine or module.momentum is None:
+            raise ConfigError(
+                f"policy: {module} has affine=False or momentum=None, which are not supported: give it both, or use GroupNorm"
+            )
+        ours = BatchNorm(module.num_features, module.momentum, module.eps)
         theirs = module.state_dict()
         ours.load_state_dict({name: theirs.get(name, value) for name, value in ours.state_dict().items()})
         return ours.to(next(iter(theirs.values()), ours.weight))

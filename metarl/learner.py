@@ -78,13 +78,13 @@ class Learner:
     """
 
     def __init__(self, module: nn.Module, adapted: str | Sequence[str] = "all", batch_norm: Statistics = "batch") -> None:
-        module = with_own_batch_norm(module)
+        module = with_own_batch_norm(module)  # a copy, if it has any: the layers hold this learner's statistics
         self.module = module
         self._norms = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
         if batch_norm not in get_args(Statistics):
             raise unknown_name("batch_norm", batch_norm, get_args(Statistics))
         if not self._norms and batch_norm != "batch":
-            raise ConfigError(f"batch_norm={batch_norm!r}: {type(module).__name__} has no batch-norm layer; leave it out")
+            raise ConfigError(f"batch_norm={batch_norm!r}: {type(module).__name__} has no batch-norm layer; give 'batch'")
         self.batch_norm: Statistics | None = batch_norm if self._norms else None
         _refuse_unsound_layers(module)
         named = dict(module.named_parameters())

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons with the papers' initialisations."""
+"""Multilayer perceptrons with the papers' initialisations, and a classifier by cosines."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -59,3 +59,28 @@ def mlp(
     with torch.no_grad():
         linear.weight *= output_gain
     return nn.Sequential(*layers[:-1])
+
+
+class CosineHead(nn.Module):
+    """A classifier by the cosine between features and one learned direction a class, as in Baseline++.
+
+    Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.3.
+
+    Args:
+        features: of an input.
+        outputs: classes.
+        scale: what the cosines are multiplied with, in (0, inf); Chen et al. take 2 up to 200 classes, 10 above.
+    """
+
+    def __init__(self, features: int, outputs: int, scale: float = 2.0) -> None:
+        super().__init__()
+        require_positive(scale=scale)
+        self.weight = nn.Parameter(nn.Linear(features, outputs).weight.detach())
+        self.scale = scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the scaled cosines, shape (examples, outputs), of features of shape (examples, features)."""
+        normal = features / (features.norm(dim=1, keepdim=True) + 1e-5)
+        directions = self.weight / (self.weight.norm(dim=1, keepdim=True) + 1e-5)
+        cosines: Tensor = normal @ directions.t()
+        return self.scale * cosines

@@ -154,7 +154,7 @@ class ImageEpisodes(EpisodeEnv):
         turned = [images.rot90(k, (2, 3)) for k in range(QUARTERS)] if self.rotations != "none" else [images]
         counts = self._images.counts.to(device)
         classes = {name: torch.tensor(own, device=device, dtype=torch.long) for name, own in self.splits.items()}
-        return torch.cat(turned), counts.cumsum(0) - counts, counts, classes
+        return torch.cat(turned) if len(turned) > 1 else images, counts.cumsum(0) - counts, counts, classes
 
     def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
         """Return n tasks as rows, the classes and then their rotations, shape (n, 2 * ways), float64."""

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -33,7 +35,7 @@ Files = Mapping[str, Sequence[Path]]
 """The image files of every class, by the class's name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images of classes.
 
@@ -72,8 +74,8 @@ class Decoding:
         """
         try:
             with Image.open(path) as file:
-                if file.mode.startswith("I;16"):
-                    raise ValueError("it has 16 bits a pixel: convert it to 8")
+                if file.mode.startswith(("I", "F")):
+                    raise ValueError("it has more than 8 bits a pixel: convert it")
                 transparent = file.mode == "P" and "transparency" in file.info
                 image = (file.convert("RGBA") if transparent else file).convert(self.mode)
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
@@ -131,14 +133,14 @@ def load_images(root: Path, name: str, files: Files, decoding: Decoding) -> Imag
         DataError: a file that cannot be read as an image.
     """
     fingerprint = _fingerprint(root, files, decoding)
-    if fingerprint not in _LOADED:
+    found = _LOADED.get(fingerprint)
+    if found is None:
         found = _load(_cache_folder(root.resolve()) / f"{name}.pt", name, files, decoding, fingerprint)
-        _LOADED.clear()  # one data set at a time: a changed one is not kept beside its new self
         _LOADED[fingerprint] = found
-    return _LOADED[fingerprint]
+    return found
 
 
-_LOADED: dict[str, ImageSet] = {}
+_LOADED: WeakValueDictionary[str, ImageSet] = WeakValueDictionary()
 """The images that environments of this process share, by fingerprint."""
 
 
@@ -153,8 +155,13 @@ def _load(path: Path, name: str, files: Files, decoding: Decoding, fingerprint: 
                 left.unlink(missing_ok=True)
             found = _decode(name, files, decoding)
             content = {"format": FORMAT, "fingerprint": fingerprint, "checksum": _checksum(found), **vars(found)}
-            with whole(path) as partial:
-                torch.save({**content, "names": list(found.names)}, partial)
+            try:
+                with whole(path) as partial:
+                    torch.save({**content, "names": list(found.names)}, partial)
+            except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
+                warnings.warn(
+                    f"the cache {path} cannot be written ({error}): the images will be decoded at every start", stacklevel=2
+                )
     return found
 
 
@@ -177,7 +184,10 @@ def _fingerprint(root: Path, files: Files, decoding: Decoding) -> str:
     for name, paths in files.items():
         digest.update(f"\0{name}\0".encode())
         for path in paths:
-            status = path.stat()
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise DataError(f"image {path} cannot be read ({error}): fetch it again, or remove it") from error
             digest.update(f"{path.relative_to(root)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 

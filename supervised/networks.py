@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from metarl.batch_norm import BatchNorm
 from metarl.errors import ConfigError, require_positive, unknown_name
-from metarl.networks import Init, mlp
+from metarl.networks import CosineHead, Init, mlp
 
 Head = Literal["linear", "cosine"]
 Downsampling = Literal["pool", "stride"]
@@ -25,31 +25,6 @@ def regressor(
 ) -> nn.Module:
     """Return the sine papers' regressor: 1-40-40-1 with ReLU; see ``metarl.networks.mlp`` for the other arguments."""
     return mlp(math.prod(input_shape), outputs, hidden, activation, init)
-
-
-class CosineHead(nn.Module):
-    """A classifier by the cosine between features and one learned direction a class, as in Baseline++.
-
-    Chen et al. 2019, "A Closer Look at Few-shot Classification", section 3.3.
-
-    Args:
-        features: of an input.
-        outputs: classes.
-        scale: what the cosines are multiplied with, in (0, inf); Chen et al. take 2 up to 200 classes, 10 above.
-    """
-
-    def __init__(self, features: int, outputs: int, scale: float = 2.0) -> None:
-        super().__init__()
-        require_positive(scale=scale)
-        self.weight = nn.Parameter(nn.Linear(features, outputs).weight.detach())
-        self.scale = scale
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the scaled cosines, shape (examples, outputs), of features of shape (examples, features)."""
-        normal = features / (features.norm(dim=1, keepdim=True) + 1e-5)
-        directions = self.weight / (self.weight.norm(dim=1, keepdim=True) + 1e-5)
-        cosines: Tensor = normal @ directions.t()
-        return self.scale * cosines
 
 
 def head(kind: Head, features: int, outputs: int, scale: float = 2.0) -> nn.Module:

@@ -8,10 +8,11 @@ import torch
 from metarl.adaptation import InnerLoop
 from metarl.errors import ConfigError
 from metarl.learner import Learner
+from metarl.networks import CosineHead
 from metarl.outer.gradient_descent import meta_gradient
 from metarl.problems import SupervisedProblem
 from metarl.supervised import Sine
-from metarl.supervised.networks import CosineHead, conv4, perceptron, resnet12
+from metarl.supervised.networks import conv4, perceptron, resnet12
 from metarl.tasks import Episodes, Examples
 from tests.worlds import RULES
 

@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
     given = tyro.cli(Evaluate, args=arguments, prog="metarl evaluate")
     if given.json:
         require_folder("json", given.json)
-    agent = load(given.path, given.last, given.device, "" if given.env else given.root)
+    agent = load(given.path, given.last, given.device, given.root)
     env_kwargs = given.env_kwargs | ({"root": given.root} if given.env and given.root else {})
     evaluation = agent.evaluate(
         given.tasks,

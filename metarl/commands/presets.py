@@ -136,7 +136,7 @@ class Run:
             "adapted": self.adapted[0] if len(self.adapted) == 1 else self.adapted,
             "batch_norm": self.batch_norm,
             "policy_kwargs": self.policy_kwargs,
-            "env_kwargs": self.env_kwargs | ({"root": self.root} if self.root else {}),
+            "env_kwargs": self._env_kwargs(),
             "seed": self.seed,
             "device": self.device,
             "dtype": self.dtype,
@@ -153,11 +153,18 @@ class Run:
             raise ConfigError(f"agent_kwargs={self.agent_kwargs!r} does not fit {cls.__name__}: {error}") from error
         return agent
 
+    def _env_kwargs(self) -> dict[str, Any]:
+        return self.env_kwargs | ({"root": self.root} if self.root else {})
+
     def _baseline(self, verbose: int, tensorboard_log: str | None) -> Agent:
         """Return a baseline, which takes only what does not describe meta-learning."""
         cls = BASELINES[self.agent]
         common = {name: getattr(self, name) for name in ("policy_kwargs", "seed", "device", "dtype")}
-        env_kwargs = self.env_kwargs | ({"root": self.root} if self.root else {})
+        plain = Run()
+        for name in ("batch_norm", "adapted", "inner_clip", "first_order", "learned"):
+            if getattr(self, name) != getattr(plain, name):
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not for --agent {self.agent}: give it in --agent-kwargs")
+        env_kwargs = self._env_kwargs()
         try:
             agent: Agent = cls(
                 self.policy,
@@ -345,12 +352,13 @@ PRESETS: dict[str, tuple[str, Run]] = {
     "omniglot": ("Omniglot, 5-way 1-shot, as in Meta-SGD, Table 2 (for a GPU)", OMNIGLOT_RUN),
     "omniglot-small": ("Omniglot, 5-way 1-shot, in half an hour on two cores", OMNIGLOT_SMALL_RUN),
     "maml-omniglot": (
-        "Omniglot, 5-way 1-shot, as in MAML's code: summed loss, one query image of a class",
+        "Omniglot, 5-way 1-shot, near to MAML's code: summed loss, one query image of a class, no inner step on batch-norm",
         replace(
             OMNIGLOT_RUN,
             agent="maml",
             env_kwargs={"ways": 5, "shots": 1, "queries": 1, "rotations": "drawn", "reduction": "sum over ways"},
             policy_kwargs={"downsampling": "stride"},
+            adapted=("conv*", "head*"),
             rate=(0.4,),
         ),
     ),

@@ -112,13 +112,15 @@ def main(arguments: list[str]) -> int:
             require_folder(name, getattr(given, name))
     if given.picture and not hasattr(table, "picture"):
         raise ConfigError(f"picture={given.picture}: {given.table} has none")
-    for env in getattr(table, "DATA", ()):  # what is missing is said, and what is new is decoded, before the work
-        make_env(env, {"root": given.root})
     started = perf_counter()
     cells = [cell for cell in table.cells() if any(part in cell.run_name for part in given.only.split("|"))]
     measured_cells = [cell for cell in cells if cell.difference is None]
     if not measured_cells:
         raise ConfigError(f"only={given.only!r} leaves no row of {given.table}; rows: {_names(table.cells())}")
+    names = " ".join(cell.run_name for cell in measured_cells)
+    for env, mark in getattr(table, "DATA", {}).items():  # what is missing is said, and what is new decoded, before the work
+        if mark in names:
+            make_env(env, {"root": given.root})
     results, earlier = _finished(settled)
     started -= earlier
     measured = _measure(measured_cells, settled, results, started)

@@ -22,6 +22,8 @@ from metarl.files import whole
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
+MAY_CHANGE = {"iterations": 0, "root": ""}
+"""What a resumed run need not have in common with the run in the folder."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def _train(train: Train) -> None:
         _save(agent, folder)
     if agent.best is not None:
         console.print(f"best validation after {agent.best['iteration']} iterations; that iterate is kept")
-        agent.restore_best()
+    agent.restore_best()
     if processes.rank() == 0:
         finish(agent, folder, train.evaluation_tasks, train.evaluation_steps or None, console)
 
@@ -148,19 +150,20 @@ def _agent(train: Train, folder: Path) -> Agent:
         return train.run.make(int(train.verbose), log)
     saved = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else None
     ours = json.loads(json.dumps(train.run.as_dict()))
-    if saved is not None and {**saved, "iterations": 0} != {**ours, "iterations": 0}:
+    if saved is not None and {**saved, **MAY_CHANGE} != {**ours, **MAY_CHANGE}:
         changed = [f"{name} ({there!r} there, {here!r} here)" for name, there, here in _differences(saved, ours)]
         raise ConfigError(
             f"run_dir={folder} holds another run, different in {', '.join(changed)}: give the same options to resume it"
         )
-    return Agent.load(path, device=train.run.device, verbose=int(train.verbose), tensorboard_log=log)
+    moved = {"root": train.run.root} if train.run.root else None
+    return Agent.load(path, env_kwargs=moved, device=train.run.device, verbose=int(train.verbose), tensorboard_log=log)
 
 
 def _differences(there: Any, here: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yield the fields in which two configurations differ, with their values."""
     if isinstance(there, dict) and isinstance(here, dict):
         for key in here:
-            if key != "iterations":
+            if key not in MAY_CHANGE:
                 yield from _differences(there.get(key), here[key], f"{name}.{key}".lstrip("."))
     elif there != here:
         yield name, there, here

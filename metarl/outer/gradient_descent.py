@@ -56,6 +56,8 @@ class GradientDescent(OuterLoop):
         for name in ("clip_task", "clip_value", "clip_norm", "tasks_at_once"):
             if getattr(self, name) is not None:
                 require_positive(**{name: getattr(self, name)})
+        if self.tasks_at_once is not None and int(self.tasks_at_once) != self.tasks_at_once:
+            raise ConfigError(f"tasks_at_once={self.tasks_at_once!r} must be a whole number")
         require_optimizer(self.optimizer)
 
     def start(self, meta: Meta) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from metarl import processes
 from metarl.adaptation import InnerLoop, Meta
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive
 from metarl.outer.base import Outcome, OuterLoop, require_finite
 from metarl.outer.gradient_descent import make_optimizer, require_optimizer, total_norm
 from metarl.problems import SupervisedProblem
@@ -22,15 +22,14 @@ from metarl.tasks import Examples
 class Pretraining(OuterLoop):
     """Improves the network's body by the cross-entropy of a classifier of all training classes, put in place of the head.
 
-    The head itself stays as it was initialised: every few-shot task starts from it. Batch-norm layers use the batch's
+    The head itself has no gradient, so that it stays as it was initialised (an optimiser with weight decay shrinks it): every
+    few-shot task starts from it. Batch-norm layers use the batch's
     statistics, which go into their running averages.
 
     Raises:
         ConfigError: an unknown optimiser or a value out of range.
     """
 
-    classes: int = 2
-    """How many classes there are; an agent counts them itself."""
     learning_rate: float = 1e-3
     """The optimiser's rate."""
     optimizer: str = "Adam"
@@ -41,8 +40,10 @@ class Pretraining(OuterLoop):
     learns_from: ClassVar[Literal["tasks", "examples"]] = "examples"
 
     def __post_init__(self) -> None:
-        require_positive(learning_rate=self.learning_rate, classes=self.classes)
+        require_positive(learning_rate=self.learning_rate)
         require_optimizer(self.optimizer)
+        self.classes = 0
+        """How many training classes there are; the agent counts them."""
 
     def check(self, inner: InnerLoop) -> None:
         """Raise ConfigError unless the network is a predictor with a linear head."""
@@ -61,12 +62,12 @@ class Pretraining(OuterLoop):
     def start(self, meta: Meta) -> None:
         """Make the classifier and the optimiser; after ``check``."""
         learner, like = self._problem.learner, meta["theta"]
-        generator = torch.Generator().manual_seed(0)
+        require_positive(classes=self.classes)
         self._classifier = {}
         for name in learner.head:  # as nn.Linear does
             shape = (self.classes, *learner.shapes[name][1:])
             bound = learner.shapes[learner.head[0]][1] ** -0.5
-            drawn = bound * (2 * torch.rand(shape, generator=generator) - 1)
+            drawn = bound * (2 * torch.rand(shape) - 1)
             self._classifier[name] = drawn.to(like).requires_grad_()
         self._moved = [meta[name] for name in ("theta", "shared") if name in meta]
         values = [*self._moved, *self._classifier.values()]
@@ -74,13 +75,19 @@ class Pretraining(OuterLoop):
 
     def step(self, inner: InnerLoop, meta: Meta, tasks: Examples, generator: torch.Generator, report: bool = True) -> Outcome:
         """Take one step on a batch of labelled images."""
+        averages = {name: value.clone() for name, value in inner.problem.learner.running.items()}
         logits = inner.problem.learner.pretrain(meta["theta"], meta.get("shared"), self._classifier, tasks.inputs)
         loss = functional.cross_entropy(logits, tasks.targets)
         values = [*self._moved, *self._classifier.values()]
         gradients = [processes.mean(value) for value in torch.autograd.grad(loss, values, materialize_grads=True)]
         norm = total_norm({str(i): value for i, value in enumerate(gradients)})
         mean = processes.mean(loss.detach())
-        require_finite("pretraining loss or its gradient", mean, norm)
+        try:
+            require_finite("pretraining loss or its gradient", mean, norm)
+        except NonFiniteError:
+            for name, value in inner.problem.learner.running.items():
+                value.copy_(averages[name])
+            raise
         for value, gradient in zip(values, gradients, strict=True):
             value.grad = gradient
         self._optimizer.step()
@@ -94,7 +101,13 @@ class Pretraining(OuterLoop):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the classifier and the optimiser's state."""
-        with torch.no_grad():
-            for name, value in self._classifier.items():
-                value.copy_(state["classifier"][name])
+        for name, value in self._classifier.items():
+            theirs = state["classifier"][name]
+            if theirs.shape != value.shape:
+                raise CheckpointError(
+                    f"the checkpoint's pretraining told {len(theirs)} classes apart, but the training split has {len(value)}: "
+                    "hand in the same data"
+                )
+            with torch.no_grad():
+                value.copy_(theirs)
         self._optimizer.load_state_dict(state["optimizer"])

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.errors import require_positive
+from metarl import processes
+from metarl.errors import ConfigError, require_positive
 from metarl.learner import Learner
 from metarl.problems.base import Phase, Problem
 from metarl.tasks import Episodes, Examples
@@ -49,6 +50,8 @@ class SupervisedProblem(Problem[Examples | Query]):
     ) -> None:
         if support_batch is not None:
             require_positive(support_batch=support_batch)
+            if int(support_batch) != support_batch:
+                raise ConfigError(f"support_batch={support_batch!r} must be a whole number")
         self.learner = learner
         self.figure = figure
         self.support_batch = support_batch
@@ -66,7 +69,10 @@ class SupervisedProblem(Problem[Examples | Query]):
         if self.support_batch is None:
             return tasks.support
         count, examples = tasks.support.inputs.shape[:2]
-        rows = torch.randint(examples, (count, self.support_batch), generator=generator, device=generator.device)
+        size = self.support_batch
+        rows = processes.draw(
+            lambda all_tasks: torch.randint(examples, (all_tasks, size), generator=generator, device=generator.device), count
+        )
         own = torch.arange(count, device=generator.device)[:, None]
         return Examples(*(part[own, rows] for part in tasks.support))
 
@@ -109,7 +115,8 @@ class NearestNeighbourProblem(SupervisedProblem):
 
     def outputs(self, parameters: Tensor, inputs: Tensor, support: Examples | None = None) -> Tensor:
         """Return the cosines for one task's inputs, shape (examples, ways)."""
-        assert support is not None, "only a query set has neighbours"
+        if support is None:
+            raise ConfigError("steps: the nearest neighbour takes no inner steps; leave it out, or give 0")
         ways = self.learner.shapes[self.learner.head[0]][0]
         known = functional.normalize(self.learner.features(parameters, support.inputs), dim=1)
         cosines = functional.normalize(self.learner.features(parameters, inputs, support.inputs), dim=1) @ known.t()

@@ -18,7 +18,8 @@ from metarl.outer import HypergradientDescent
 
 TITLE = "Alpha MAML, Figures 2 and 3: iterations until the query loss on 20-way 1-shot Omniglot is below 2.99 and 2.5"
 INTERVAL = "seeds"
-DATA = ("metarl/Omniglot-v0",)
+DEFAULT_SEEDS = 5
+DATA = {"metarl/Omniglot-v0": ""}
 STARTS = ((1e-1, 1e-3), (1e-2, 1e-4), (1e-3, 1e-5), (1e-4, 1e-6), (1e-5, 1e-7))
 """Initial alpha and beta; the paper names the last three, and calls them untuned."""
 ALPHA_HYPERS = (1e-2, 1e-3, 1e-4)

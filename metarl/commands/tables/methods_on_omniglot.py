@@ -12,7 +12,7 @@ from metarl.commands.tables.turtle_table_1 import Setting
 
 TITLE = "TURTLE's Table 1 and Table 3 on Omniglot: 5-way 1-shot accuracy in percent"
 DEFAULT_SEEDS, DEFAULT_SCALE = 2, 0.1
-DATA = ("metarl/Omniglot-v0",)
+DATA = {"metarl/Omniglot-v0": ""}
 METHODS = (
     "TrainFromScratch",
     "Finetuning",
@@ -73,8 +73,8 @@ def measure(run_name: str, seed: int, scale: float, root: str) -> dict[str, Meas
     """Train a method and test it."""
     domain, method = run_name.split(", ")
     setting = setting_of(domain)
-    agent = turtle_table_1.train(setting, method, seed, scale, root)
-    return turtle_table_1.figures(run_name, turtle_table_1.test(agent, setting, method, root))
+    agent, stopped = turtle_table_1.train(setting, method, seed, scale, root)
+    return turtle_table_1.figures(run_name, turtle_table_1.test(agent, setting, method, root), stopped)
 
 
 def picture(rows: list[dict[str, Any]], scale: float) -> Figure:

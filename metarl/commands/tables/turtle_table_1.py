@@ -1,6 +1,6 @@
 """TURTLE, Table 1: 5-way classification of miniImageNet and CUB (Huisman et al. 2022, section 5.3)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,19 @@ from metarl.agents import (
     TrainFromScratch,
 )
 from metarl.commands.tables.cell import Cell, Measured
+from metarl.errors import NonFiniteError
 from metarl.outer import GradientDescent
 
 TITLE = "TURTLE, Table 1: 5-way accuracy in percent on miniImageNet and CUB (median over tasks, as published; and mean)"
 INTERVAL = "seeds"
 DEFAULT_SEEDS = 5
-DATA = ("metarl/MiniImageNet-v0", "metarl/CUB-v0")
+DATA = {"metarl/MiniImageNet-v0": "MiniImageNet", "metarl/CUB-v0": "CUB"}
+"""What the runs with these words in their names need."""
 METHODS = ("TrainFromScratch", "Finetuning", "Baseline++", "LSTM", "LSTM2", "MAML", "TURTLE")
 PAPER = {
     ("MiniImageNet", 1): ((29, 0), (38, 0), (44, 0), (45, 1), (48, 1), (47, 1), (48, 1)),
     ("MiniImageNet", 5): ((40, 0), (56, 0), (58, 0), (61, 0), (63, 1), (63, 0), (64, 1)),
-    ("CUB", 1): ((30, 0), (33, 1), (36, 1), (50, 0), (53, 1), (52, 0), (53, 1)),
+    ("CUB", 1): ((30, 0), (33, 1), (36, 1), (50, 0), (53, 1), (52, 0), (53, 0)),
     ("CUB", 5): ((46, 0), (53, 1), (53, 1), (65, 1), (71, 0), (73, 1), (72, 1)),
 }
 QUERIES = 16
@@ -70,7 +72,8 @@ def protocol(method: str, shots: int) -> tuple[type[Agent], dict[str, Any]]:
         "LSTM2": (MetaLSTM2, lstm),
         "MAML": (MAML, {"rate": 0.01, "inner_steps": 5, "meta_batch": batch, **clipped}),
         "Meta-SGD": (MetaSGD, {"rate": 0.01, "meta_batch": batch}),
-        "TURTLE": (TURTLE, {"inner_steps": 5, "meta_batch": 2, **clipped}),
+        # without the time, as in the commands of the authors' code; their paper's text has it
+        "TURTLE": (TURTLE, {"inputs": ("gradient", "gradient-history"), "inner_steps": 5, "meta_batch": 2, **clipped}),
     }
     return found[method]
 
@@ -83,15 +86,24 @@ def make(setting: Setting, method: str, seed: int, root: str) -> Agent:
     return kind("Conv4", setting.env, env_kwargs=env_kwargs, seed=seed, **given)
 
 
-def train(setting: Setting, method: str, seed: int, scale: float, root: str) -> Agent:
-    """Return a method trained on a fraction of the tasks, at its best validation."""
+def train(setting: Setting, method: str, seed: int, scale: float, root: str) -> tuple[Agent, bool]:
+    """Return a method trained on a fraction of the tasks, at its best validation; and whether it stopped early."""
     agent = make(setting, method, seed, root)
     tasks = max(1, round(setting.tasks * scale))
     batch = 1 if method in ("Finetuning", "Baseline++", "NearestNeighbour") else agent.meta_batch
     iterations = max(1, tasks // batch)
     every = max(1, min(VALIDATE_EVERY // batch, iterations // 4))
-    agent.learn(iterations, log_interval=iterations + 1, validate_every=every, validation_tasks=VALIDATION_TASKS)
-    return agent.restore_best()
+    return learned(agent, iterations, every, VALIDATION_TASKS)
+
+
+def learned(agent: Agent, iterations: int, validate_every: int, validation_tasks: int = 100) -> tuple[Agent, bool]:
+    """Let an agent learn and return it at its best validation; and whether a loss that was not finite stopped it."""
+    stopped = False
+    try:
+        agent.learn(iterations, log_interval=iterations + 1, validate_every=validate_every, validation_tasks=validation_tasks)
+    except NonFiniteError:
+        stopped = True
+    return agent.restore_best(), stopped
 
 
 def test(agent: Agent, setting: Setting, method: str, root: str) -> Evaluation:
@@ -103,10 +115,10 @@ def test(agent: Agent, setting: Setting, method: str, root: str) -> Evaluation:
     return agent.evaluate(TEST_TASKS, steps, env=setting.test_env, env_kwargs=kwargs)
 
 
-def figures(name: str, evaluation: Evaluation) -> dict[str, Measured]:
+def figures(name: str, evaluation: Evaluation, stopped: bool) -> dict[str, Measured]:
     """Return the median and the mean over tasks, in percent."""
-    median = Measured(100 * float(np.median(evaluation.values[:, -1])))
-    return {f"{name}: median": median, f"{name}: mean": Measured.of(evaluation, -1, 100.0)}
+    median = Measured(100 * float(np.median(evaluation.values[:, -1])), stopped=stopped)
+    return {f"{name}: median": median, f"{name}: mean": replace(Measured.of(evaluation, -1, 100.0), stopped=stopped)}
 
 
 def pair(name: str, paper: float | None = None, paper_ci: float | None = None) -> list[Cell]:
@@ -141,5 +153,5 @@ def measure(run_name: str, seed: int, scale: float, root: str) -> dict[str, Meas
     """Train a method and test it."""
     data, shots, method = run_name.split(", ")
     setting = setting_of(data, int(shots[0]))
-    agent = train(setting, method, seed, scale, root)
-    return figures(run_name, test(agent, setting, method, root))
+    agent, stopped = train(setting, method, seed, scale, root)
+    return figures(run_name, test(agent, setting, method, root), stopped)

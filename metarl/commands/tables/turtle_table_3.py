@@ -8,7 +8,7 @@ from metarl.commands.tables.cell import Cell, Measured
 TITLE = "TURTLE, Table 3: 5-way accuracy in percent on CUB after training on miniImageNet (median over tasks; and mean)"
 INTERVAL = "seeds"
 DEFAULT_SEEDS = 5
-DATA = turtle_table_1.DATA
+DATA = {"metarl/MiniImageNet-v0": "", "metarl/CUB-v0": ""}
 PAPER = {
     1: ((30, 0), (33, 0), (35, 0), (35, 0), (36, 0), (39, 0), (42, 1)),
     5: ((46, 0), (52, 0), (52, 0), (51, 1), (56, 0), (58, 0), (59, 1)),
@@ -33,5 +33,5 @@ def measure(run_name: str, seed: int, scale: float, root: str) -> dict[str, Meas
         test_env="metarl/CUB-v0",
         test_kwargs={"classes": "turtle"},
     )
-    agent = turtle_table_1.train(setting, method, seed, scale, root)
-    return turtle_table_1.figures(run_name, turtle_table_1.test(agent, setting, method, root))
+    agent, stopped = turtle_table_1.train(setting, method, seed, scale, root)
+    return turtle_table_1.figures(run_name, turtle_table_1.test(agent, setting, method, root), stopped)
