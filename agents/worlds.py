@@ -118,7 +118,7 @@ def make_world(
         if batch_norm != "batch" or support_batch is not None:
             raise ConfigError(
                 f"batch_norm={batch_norm!r}, support_batch={support_batch!r} are for predictors; "
-                f"{env.spec.id if env.spec else env.unwrapped!r} has policies: leave them out, and choose another agent than a baseline"
+                f"{env.spec.id if env.spec else env.unwrapped!r} has policies: leave them out, and choose no baseline"
             )
         return PolicyWorld(policy, env, adapted, policy_kwargs, rollouts, device, dtype)
     raise TaskError(
@@ -156,8 +156,8 @@ class PolicyWorld(World):
         self.learner = Learner(network, adapted)
         if self.learner.batch_norm is not None:
             raise ConfigError(
-                f"policy={type(policy).__name__} has batch-norm layers: a policy sees one observation a row at a time, so their "
-                "statistics would not be those of its loss; remove them"
+                f"policy={type(policy).__name__} has batch-norm layers: sampling sees other batches than the loss does, so "
+                "their statistics would differ; remove them"
             )
         self.problem = PolicyProblem(self.learner, self._distribution, lambda rows: self._vector(env, rows), rollouts)
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 import metarl
-from metarl.errors import ConfigError
+from metarl.errors import CheckpointError, ConfigError, NonFiniteError
 from metarl.outer import Pretraining
 from metarl.rules import GradientDescent
 from tests.worlds import flat, images
@@ -32,8 +32,7 @@ def make(kind, **changes):
 @pytest.mark.parametrize("kind", AGENTS)
 class TestContract:
     def test_it_learns_evaluates_predicts_and_is_loaded_again(self, kind, tmp_path):
-        options = {"tuning_tasks": 2} if kind == "BaselineFinetune" else {}
-        agent = make(kind, seed=2).learn(3, validate_every=2, validation_tasks=4, **options)
+        agent = make(kind, seed=2).learn(3, validate_every=2, validation_tasks=4)
         again = metarl.Agent.load(agent.save(tmp_path / "agent"))
         assert type(again) is type(agent)
         assert torch.equal(flat(agent.meta), flat(again.meta))
@@ -44,14 +43,18 @@ class TestContract:
         observation, _ = env.reset(seed=0)
         labels, _ = agent.predict(observation)
         assert env.action_space.contains(labels)
-        assert "metarl" in type(agent).__module__
         assert agent.pictures()
 
     def test_a_seed_fixes_it_and_pieces_are_one(self, kind):
-        options = {"tuning_tasks": 2} if kind == "BaselineFinetune" else {}
-        whole = make(kind).learn(4, **options)
-        pieces = make(kind).learn(1, **options).learn(3, **options)
+        whole = make(kind).learn(4, validate_every=1, validation_tasks=4)
+        pieces = make(kind).learn(1, validate_every=1, validation_tasks=4)
+        if kind == "BaselineFinetune":
+            pieces.tune(2)  # which later validations must not see
+        pieces.learn(3, validate_every=1, validation_tasks=4)
         assert torch.equal(flat(whole.meta), flat(pieces.meta))
+        assert (whole.best is None) == (kind == "TrainFromScratch")
+        if whole.best is not None:
+            assert (whole.best["iteration"], whole.best["score"]) == (pieces.best["iteration"], pieces.best["score"])
         np.testing.assert_array_equal(whole.evaluate(4).values, pieces.evaluate(4).values)
 
 
@@ -112,7 +115,8 @@ def test_tuning_takes_the_best_rate_on_validation_tasks():
     for rate in agent.RATES:
         agent.inner.rule = GradientDescent(agent.inner.rule.layout, rate=[rate] * 5)
         scores[rate] = agent.evaluate(20, split="validation").mean[-1]
-    assert agent.arguments["rule_kwargs"]["rate"] == [max(scores, key=scores.get)] * 5
+    agent.tune(20)
+    torch.testing.assert_close(agent.inner.rule.table[:, 0], torch.full((5,), max(scores, key=scores.get)))
 
 
 def test_inner_steps_see_batches_of_the_support_set():
@@ -180,3 +184,66 @@ def test_a_validation_split_with_too_few_classes_is_said_before_the_work():
     with pytest.raises(ConfigError, match="ways=3 is more than the 2 classes of split 'validation'"):
         agent.learn(5, validate_every=5)
     assert agent.iteration == 0
+
+
+def test_a_loaded_pretraining_goes_on_as_if_nothing_had_happened(tmp_path):
+    agent = make("Finetuning").learn(3)
+    again = metarl.Finetuning.load(agent.save(tmp_path / "agent"))
+    assert torch.equal(flat(agent.learn(3).meta), flat(again.learn(3).meta))
+    ours, theirs = (a.world.problem.learner.running for a in (agent, again))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    env = images()
+    env.splits["train"] = (0, 1, 2)
+    with pytest.raises(CheckpointError, match="told 4 classes apart, but the training split has 3"):
+        metarl.Finetuning.load(tmp_path / "agent.pt", env=env)
+
+
+def test_a_refused_step_of_pretraining_changes_nothing():
+    agent = make("Finetuning").learn(2)
+    with torch.no_grad():
+        agent.meta["shared"][0] = float("nan")
+    before = {name: value.clone() for name, value in agent.world.problem.learner.running.items()}
+    with pytest.raises(NonFiniteError):
+        agent.learn(1)
+    assert all(torch.equal(agent.world.problem.learner.running[name], value) for name, value in before.items())
+
+
+def test_a_users_own_rule_can_be_pretrained():
+    agent = metarl.MAML("MLP", "tests/Images-v0", outer=Pretraining(), batch_norm="running", policy_kwargs={"hidden": (8,)})
+    before = flat(agent.meta)
+    agent.learn(3)
+    assert not torch.equal(before, flat(agent.meta))
+    assert agent.evaluate(3).steps == (0, 1)
+
+
+def test_agents_see_the_same_tasks_whatever_their_steps_draw(monkeypatch):
+    monkeypatch.setattr("metarl.agents.worlds.DRAWN_AT_ONCE", 3)
+    seen = []
+    for kind in ("TrainFromScratch", "NearestNeighbour"):
+        agent, own = make(kind), []
+        draw = agent.world.family.sample_episodes
+        keep = lambda *args, draw=draw, own=own, **kwargs: own.append(draw(*args, **kwargs)) or own[-1]  # noqa: E731
+        agent.world.family.sample_episodes = keep
+        agent.evaluate(8)
+        seen.append(torch.cat([episodes.query.inputs for episodes in own]))
+    assert len(seen[0]) == 8
+    assert torch.equal(*seen)
+
+
+def test_what_does_not_fit_elsewhere_is_named():
+    with pytest.raises(ConfigError, match="has no few-shot episodes"):
+        make("TrainFromScratch").evaluate(2, env="metarl/Navigation2D-v0")
+    policy = metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0")
+    with pytest.raises(ConfigError, match="has the observation_space"):
+        policy.evaluate(2, env="metarl/BernoulliBandit-v0")
+    with pytest.raises(ConfigError, match="has no tasks"):
+        policy.evaluate(2, env="CartPole-v1")
+    with pytest.raises(ConfigError, match="takes no inner steps"):
+        make("NearestNeighbour").evaluate(2, steps=1)
+    with pytest.raises(ConfigError, match="must end in a CosineHead"):
+        metarl.BaselinePlusPlus(torch.nn.Linear(2, 2), "tests/Images-v0")
+
+
+def test_without_inner_steps_there_is_no_picture_of_them():
+    agent = metarl.MetaSGD("MLP", "tests/Images-v0", inner_steps=0, policy_kwargs={"hidden": (4,)})
+    assert set(agent.pictures()) == {"episode"}

@@ -9,6 +9,7 @@ import metarl
 from metarl import Learner
 from metarl.batch_norm import BatchNorm
 from metarl.errors import ConfigError
+from metarl.supervised.networks import perceptron
 from tests.worlds import flat, images
 
 OPTIONS = {"policy_kwargs": {"hidden": (4,)}, "meta_batch": 2, "device": "cpu"}
@@ -62,6 +63,33 @@ def test_pytorchs_layers_are_replaced_in_a_copy():
     assert isinstance(module[1], nn.BatchNorm2d)
     inputs = torch.randn(5, 1, 4, 4)
     torch.testing.assert_close(learner(learner.join(*learner.initial()), inputs), module(inputs))
+
+
+def test_agents_given_one_network_have_statistics_of_their_own():
+    network = perceptron((1, 4, 4), 2, (4,))
+    ours, theirs = (metarl.MAML(network, "tests/Images-v0", batch_norm="running", meta_batch=2) for _ in range(2))
+    before = {name: value.clone() for name, value in theirs.world.problem.learner.running.items()}
+    ours.learn(2)
+    assert all(torch.equal(theirs.world.problem.learner.running[name], value) for name, value in before.items())
+
+
+def test_a_pretrained_networks_averages_are_kept():
+    network = perceptron((1, 4, 4), 2, (4,))
+    network.norm1.running_mean.fill_(7.0)
+    network.norm1.num_batches_tracked.fill_(100)
+    learner = metarl.MAML(network, "tests/Images-v0", batch_norm="running").world.problem.learner
+    assert (learner.running["norm1.running_mean"] == 7).all()
+
+
+def test_what_batch_normalisation_cannot_do_is_named():
+    with pytest.raises(ConfigError, match="a single example has no variance"):
+        agent("batch").adapt(images().reset(seed=0)[0]).predict(np.zeros((1, 1, 4, 4), np.float32))
+    with pytest.raises(ConfigError, match="affine=False or momentum=None"):
+        Learner(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False)))
+    with pytest.raises(ConfigError, match="has batch-norm layers"):
+        metarl.MAML(
+            nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2)).eval(), "metarl/Navigation2D-v0"
+        )
 
 
 def test_policies_are_named_and_need_a_layer():

@@ -62,6 +62,19 @@ def test_two_processes_are_one(preset, more, tmp_path):
     assert torch.equal(one["generator"], two["generator"])
 
 
+@pytest.mark.parametrize(
+    "more", [("--batch-norm", "running"), ("--agent", "finetuning", "--agent-kwargs", '{"inner_steps": 3}')]
+)
+def test_two_processes_are_one_on_images(more, image_sets, tmp_path):
+    more = ("--root", str(image_sets / "data"), *more)
+    one, two = (run("omniglot-small", tmp_path / str(count), count, *more) for count in (1, 2))
+    assert one["running"]
+    for part in ("meta", "running"):
+        for name, value in one[part].items():
+            torch.testing.assert_close(two[part][name], value, rtol=1e-7, atol=1e-9)
+    assert torch.equal(one["generator"], two["generator"])
+
+
 def test_a_meta_batch_that_cannot_be_shared_is_named(tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as failure:
         run("navigation", tmp_path, 2, "--meta-batch", "5")

@@ -21,6 +21,7 @@ SMALL = {
         *["--agent", "alpha-maml", "--policy-kwargs", '{"hidden": [8]}', "--rollouts.trajectories", "4", "--meta-batch", "4"],
     ],
     "bandit": ["--policy-kwargs", '{"hidden": [4]}', "--rollouts.trajectories", "2", "--meta-batch", "4"],
+    "omniglot-small": ["--policy", "MLP", "--policy-kwargs", '{"hidden": [8]}', "--meta-batch", "4"],
 }
 COMMON = [
     "--iterations",
@@ -63,10 +64,14 @@ def differing(one, two):
     return [] if one == two else [f"{one!r} != {two!r}"]
 
 
-@pytest.mark.parametrize("preset", SMALL)
-def test_a_killed_run_resumes_as_if_nothing_had_happened(preset, tmp_path):
-    assert train(preset, tmp_path / "whole").wait() == 0
-    process, path = train(preset, tmp_path / "killed"), tmp_path / "killed" / "checkpoint.pt"
+BASELINE = ("--agent", "finetuning", "--agent-kwargs", '{"inner_steps": 3}')
+
+
+@pytest.mark.parametrize(("preset", "more"), [*((name, ()) for name in SMALL), ("omniglot-small", BASELINE)])
+def test_a_killed_run_resumes_as_if_nothing_had_happened(preset, more, image_sets, tmp_path):
+    more = (*more, *(["--root", str(image_sets / "data")] if preset == "omniglot-small" else []))
+    assert train(preset, tmp_path / "whole", *more).wait() == 0
+    process, path = train(preset, tmp_path / "killed", *more), tmp_path / "killed" / "checkpoint.pt"
     deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -74,5 +79,5 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(preset, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
     assert 0 < read(path)["iteration"] < 60
-    assert train(preset, tmp_path / "killed", "--resume").wait() == 0
+    assert train(preset, tmp_path / "killed", *more, "--resume").wait() == 0
     assert differing(read(tmp_path / "whole" / "checkpoint.pt"), read(path)) == []
