@@ -90,6 +90,6 @@ def picture(rows: list[dict[str, Any]], scale: float) -> Figure:
     ax.axhline(20, color="black", linewidth=0.8, linestyle=":")
     ax.set_xticks(range(len(METHODS)), METHODS, rotation=20, ha="right", fontsize="small")
     ax.set(ylabel="accuracy in percent", ylim=(0, 100))
-    ax.legend(fontsize="small", loc="lower right")
+    ax.legend(fontsize="small", loc="upper left")
     figure.suptitle("5-way 1-shot Omniglot (dotted: guessing)" + (f"; scale {scale:g}" if scale != 1 else ""))
     return figure
