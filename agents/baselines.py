@@ -9,6 +9,8 @@ from itertools import product
 from typing import Any, ClassVar, Self, Unpack
 
 import gymnasium as gym
+from rich.console import Console
+from rich.progress import track
 from torch import nn
 
 from metarl.agents.base import Agent, CommonOptions
@@ -172,7 +174,7 @@ class BaselineFinetune(Agent):
         super().restore_best()
         return self.tune()
 
-    def tune(self, tasks: int = 50) -> Self:
+    def tune(self, tasks: int = 20) -> Self:
         """Choose the rate and its decay by the accuracy on validation tasks after the last step.
 
         Args:
@@ -181,7 +183,8 @@ class BaselineFinetune(Agent):
         require_positive(tasks=tasks)
         scores = {}
         try:
-            for pair in product(self.RATES, self.DECAYS):
+            pairs = list(product(self.RATES, self.DECAYS))
+            for pair in track(pairs, "tuning the rates", console=Console(stderr=True), transient=True):
                 self._set_rule(self._decaying(*pair))
                 scores[pair] = self.evaluate(tasks, split="validation").mean[-1]
         finally:  # interrupted: the best of those tried
