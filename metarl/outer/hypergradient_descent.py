@@ -18,11 +18,10 @@ from metarl.adapters.base import Adapter, Meta, learned
 from metarl.adapters.gradient import RULE
 from metarl.errors import ConfigError, require_between, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
-from metarl.outer.meta_gradient import gather, meta_gradient
+from metarl.outer.meta_gradient import Batch, meta_gradient
 from metarl.outer.optimisers import ELEMENTWISE, Optimiser
 from metarl.outer.trpo import TRPO
 from metarl.outer.vectors import total_norm
-from metarl.problems.base import Tasks
 
 DIRECTIONS = tuple(name for name in ELEMENTWISE if name != "AdamW")
 """Optimisers whose step depends on the gradients alone."""
@@ -110,11 +109,10 @@ class HypergradientDescent(OuterLoop):
         last = {name: torch.zeros_like(value) for name, value in _moving(meta).items()}
         return {"beta": torch.tensor(first, dtype=torch.float64), "last": last, "optimizer": {}}
 
-    def step(
-        self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True
+    def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:
-        """Adapt, differentiate, and move beta, theta and alpha, in this order."""
-        batch = gather(adapter, meta, tasks, generator, report or self.trpo is not None)
+        """Differentiate, and move beta, theta and alpha, in this order."""
         loss, gradients = meta_gradient(adapter, meta, batch.experiences, batch.query, batch.count)
         loss = processes.mean(loss)
         factor = batch.count * processes.count() if self.reduction == "sum" else 1
@@ -127,7 +125,7 @@ class HypergradientDescent(OuterLoop):
         beta = self._clamped(state["beta"] + beta_hyper * agreement.to(state["beta"]))
         moving, optimiser = _moving(meta), state["optimizer"]
         if self.trpo is not None:
-            outcome = self.trpo.improve(adapter, meta, moving, batch, generator, float(beta))
+            outcome = self.trpo.natural_step(adapter, meta, moving, batch, generator, float(beta))
             if outcome.metrics["step_accepted"]:  # else the last direction stays, or beta would never move again
                 last = {name: (outcome.meta[name] - value) / beta for name, value in moving.items()}
         else:

@@ -15,9 +15,8 @@ from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta, learned
 from metarl.errors import ConfigError, require_between, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
-from metarl.outer.meta_gradient import Batch, gather
+from metarl.outer.meta_gradient import Batch
 from metarl.outer.vectors import flatten, split
-from metarl.problems.base import Tasks
 from metarl.problems.policy import PolicyProblem, Trajectories
 
 Product = Callable[[Tensor], Tensor]
@@ -61,14 +60,13 @@ class TRPO(OuterLoop):
         if adapter.steps == 0:
             raise ConfigError("inner_steps=0 leaves TRPO no adaptation to improve: take at least one")
 
-    def step(
-        self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True
-    ) -> tuple[Outcome, State]:
-        """Sample, adapt, sample with the adapted policies, and take one trust-region step."""
-        batch = gather(adapter, meta, tasks, generator)
-        return self.improve(adapter, meta, learned(meta), batch, generator), state
-
     def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
+    ) -> tuple[Outcome, State]:
+        """Take one trust-region step with all that is learned."""
+        return self.natural_step(adapter, meta, learned(meta), batch, generator), state
+
+    def natural_step(
         self, adapter: Adapter, meta: Meta, moving: Meta, batch: Batch, generator: torch.Generator, length: float = 1.0
     ) -> Outcome:
         """Take one trust-region step with experience that was collected.
