@@ -31,6 +31,7 @@ lint: $(VENV)/.dev  ## check style
 
 types: $(VENV)/.dev  ## check types
 	$(BIN)/mypy
+	$(BIN)/mypy examples/*.py
 
 format: $(VENV)/.dev  ## mend style
 	$(BIN)/ruff check --fix .
