@@ -3,8 +3,8 @@
     python examples/maml_navigation.py
 
 A point in the plane must find a goal that only the reward tells of. Meta-training looks for parameters from which one
-gradient step, on 20 trajectories, is enough. After Finn, Abbeel and Levine 2017, section 5.3; its settings are those of
-`metarl train navigation --agent maml`, and docs/results.md says how they were found.
+gradient step, on 20 trajectories, is enough. After Finn, Abbeel and Levine 2017, section 5.3; docs/results.md says how the
+settings were chosen, and what others give.
 """
 
 import gymnasium as gym

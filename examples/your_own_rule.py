@@ -32,7 +32,7 @@ class NormalisedStep(metarl.UpdateRule):
         return theta - self.length[self.layer] * gradient / norm, state
 
 
-def on_a_predictor(iterations: int = 2000, tasks: int = 600) -> metarl.Agent:
+def on_a_predictor(iterations: int, tasks: int) -> metarl.Agent:
     """Learn to fit sine waves from five points, in three steps of the rule."""
     agent = metarl.Agent("MLP", "metarl/Sine-v0", rule=NormalisedStep, inner_steps=3, env_kwargs={"shots": 5})
     agent.learn(iterations, log_interval=100, progress_bar=True)
@@ -40,7 +40,7 @@ def on_a_predictor(iterations: int = 2000, tasks: int = 600) -> metarl.Agent:
     return agent
 
 
-def on_a_policy(iterations: int = 50, meta_batch: int = 20, trajectories: int = 20, tasks: int = 100) -> metarl.Agent:
+def on_a_policy(iterations: int, meta_batch: int, trajectories: int, tasks: int) -> metarl.Agent:
     """Learn to find a goal in the plane, in one step of the same rule, under TRPO."""
     agent = metarl.Agent(
         "MlpPolicy",
@@ -61,11 +61,15 @@ def saved_and_loaded(agent: metarl.Agent) -> metarl.Agent:
         return metarl.Agent.load(agent.save(Path(folder) / "agent"))
 
 
-def main() -> None:
-    """Run the example: lengths start at 0.1, and meta-training changes them layer by layer."""
-    for agent in (on_a_predictor(), on_a_policy()):
-        print("lengths by layer:", agent.meta["rule.length"].tolist())
-    saved_and_loaded(agent)
+def main(
+    iterations: int = 2000, policy_iterations: int = 50, meta_batch: int = 20, trajectories: int = 20, tasks: int = 600
+) -> list[metarl.Agent]:
+    """Run the example; return the predictor's agent, the policy's, and the predictor's once more, loaded from a file."""
+    predictor = on_a_predictor(iterations, tasks)
+    policy = on_a_policy(policy_iterations, meta_batch, trajectories, tasks)
+    for agent in (predictor, policy):
+        print("lengths by layer, which began at 0.1:", agent.meta["rule.length"].tolist())
+    return [predictor, policy, saved_and_loaded(predictor)]
 
 
 if __name__ == "__main__":

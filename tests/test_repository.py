@@ -1,6 +1,6 @@
 """What surrounds the code agrees with it: workflow, templates, citation, make's verbs, contributing."""
 
-import importlib
+import importlib.util
 import re
 import shlex
 import tomllib
@@ -55,7 +55,7 @@ def test_the_workflow_uses_verbs_and_modules_that_exist():
             assert words[1] in TARGETS, line
         for names in re.findall(r"import (metarl[^;]*)", line):
             for name in names.split(", "):
-                importlib.import_module(name)
+                assert importlib.util.find_spec(name), name
 
 
 def test_every_job_keeps_what_pip_fetched_and_ends_in_time():
@@ -92,7 +92,7 @@ def test_issue_forms_are_what_github_takes(path):
     [
         ("bug", {"command", "seed", "error", "versions"}),
         ("feature", {"aim", "kind"}),
-        ("reproduction", {"figure", "numbers", "command", "seed", "versions"}),
+        ("reproduction", {"place", "numbers", "command", "seed", "versions"}),
     ],
 )
 def test_issue_forms_ask_for_what_matters(name, needed):
