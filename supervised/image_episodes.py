@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision.utils import make_grid
 
 from metarl.errors import ConfigError, TaskError, require_positive, unknown_name
-from metarl.supervised.episodes import EpisodeEnv
+from metarl.supervised.episodes import EpisodeEnv, split_stream
 from metarl.supervised.images import ImageSet
 from metarl.supervised.networks import conv4, perceptron, resnet12
 from metarl.tasks import Array, Bounds, Episodes, Examples, Split, Task, split_index
@@ -202,6 +202,7 @@ class ImageEpisodes(EpisodeEnv):
         height, width), the numbers (n,) and lie below ``count_classes(split)``.
         """
         self.require_episodes(split)
+        generator = split_stream(generator, split)
         images, starts, counts, classes = self._on(generator.device)
         turns = 1 if self.rotations == "none" else QUARTERS
         label = torch.randint(len(classes[split]) * turns, (n,), generator=generator, device=generator.device)

@@ -7,13 +7,13 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-import metarl
 from metarl.envs import TaskAdapter
 from metarl.errors import ConfigError, TaskError
 
 NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
 FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0"]
 IMAGES = ["metarl/Omniglot-v0", "metarl/MiniImageNet-v0", "metarl/CUB-v0", "metarl/ImageFolder-v0"]
+SPLITS = ("train", "validation", "test")
 IDS = [*FAMILIES, "metarl/Sine-v0", *IMAGES]
 
 
@@ -52,13 +52,18 @@ class TestContract:
 
         np.testing.assert_equal(run(), run())
 
-    def test_splits_draw_other_tasks_from_one_seed(self, name):
+    def test_one_seed_gives_every_split_other_tasks_and_data(self, name):
         env = gym.make(name).unwrapped
-        drawn = []
-        for split in ("train", "validation", "test"):
+        tasks, shown, episodes = [], [], []
+        for split in SPLITS:
             env.reset(seed=3)
-            drawn.append(np.concatenate([np.ravel(value) for value in env.sample_tasks(1, split)[0].values()]))
-        assert len({tuple(row) for row in drawn}) == 3
+            tasks += [np.concatenate([np.ravel(value) for value in task.values()]) for task in env.sample_tasks(2, split)]
+            if hasattr(env, "sample_episodes"):
+                shown.append(env.reset(seed=3, options={"split": split})[0]["support_inputs"])
+                drawn = env.sample_episodes(2, split, torch.Generator().manual_seed(3))
+                episodes += [*drawn.support.inputs.numpy(), *drawn.query.inputs.numpy()]
+        for rows in (tasks, shown, episodes):
+            assert len({row.tobytes() for row in rows}) == len(rows)
 
     def test_reset_takes_a_task_and_info_names_it(self, name):
         env = gym.make(name)
@@ -205,14 +210,45 @@ class OldStyle(gym.Env):
         return np.zeros(1, np.float32), float(action == self._good), False, False, {}
 
 
-def test_an_old_style_environment_learns_through_the_adapter():
-    env = gym.wrappers.TimeLimit(TaskAdapter(OldStyle()), 10)
-    agent = metarl.MAML(
-        "MlpPolicy", env, rate=2.0, meta_batch=10, rollouts=metarl.Rollouts(trajectories=5), policy_kwargs={"hidden": (8,)}
+def test_the_adapter_draws_sets_and_names_old_style_tasks():
+    env = TaskAdapter(OldStyle())
+    env.reset(seed=0)
+    assert env.task is None
+    assert set(env.sample_tasks(20)) == {0, 1}
+    for good in (0, 1):
+        _, info = env.reset(options={"task": good})
+        assert info["task"] == env.task == good
+        assert [env.step(action)[1] for action in (0, 1)] == [good == 0, good == 1]
+    env.task = 0
+    assert env.reset()[1]["task"] == 0
+
+
+def test_the_adapters_two_functions_get_the_bare_environment_and_the_split():
+    bare = OldStyle()
+    env = TaskAdapter(
+        gym.wrappers.TimeLimit(bare, 3),
+        sample=lambda inner, n, split: [(inner is bare, split)] * n,
+        set_task=lambda inner, task: inner.reset_task(task[0]),
     )
-    agent.learn(8)
-    evaluation = agent.evaluate(20)
-    assert evaluation.mean[1] > evaluation.mean[0] + 2
+    assert env.sample_tasks(2, "test") == [(True, "test")] * 2
+    env.task = (1, "train")
+    assert bare._good == 1
+    assert env.task == (1, "train")
+
+
+def test_the_adapter_gives_an_environment_without_splits_a_stream_for_each():
+    env = TaskAdapter(OldStyle())
+    drawn, after = {}, {}
+    for split in SPLITS:
+        env.reset(seed=5)
+        drawn[split] = tuple(env.sample_tasks(40, split))
+        after[split] = env.unwrapped.np_random.integers(2**31)
+    assert len(set(drawn.values())) == 3
+    direct = np.random.default_rng(5)
+    assert drawn["train"] == tuple(int(direct.integers(2)) for _ in range(40))  # training's tasks are the environment's own
+    assert after["validation"] == after["test"] == np.random.default_rng(5).integers(2**31, size=2)[1]  # one number was drawn
+    with pytest.raises(ConfigError, match="split='tset' is not known"):
+        env.sample_tasks(1, "tset")
 
 
 def test_the_adapter_says_what_is_missing():
