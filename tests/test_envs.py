@@ -8,6 +8,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from metarl.envs import TaskAdapter
+from metarl.envs.navigation import Dynamics
 from metarl.errors import ConfigError, TaskError
 
 NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
@@ -112,15 +113,19 @@ class TestNavigation:
         for row, (env, task) in enumerate(zip(singles, tasks, strict=True)):
             np.testing.assert_array_equal(env.reset(options={"task": task})[0], observations[row])
         rng = np.random.default_rng(0)
-        over = np.zeros(5, bool)
+        over, reached = np.zeros(5, bool), 0
         for _ in range(120):  # past the time limit: rows start anew in the step after their end
             actions = rng.normal(size=(5, 2)).astype(np.float32)
+            actions[0] = 10 * (tasks[0]["goal"] - observations[0])  # one goes straight to its goal, again and again
             observations, rewards, terminated, truncated, _ = vector.step(actions)
             for row, env in enumerate(singles):
                 expected = (env.reset()[0], 0.0, False, False) if over[row] else env.step(actions[row])[:4]
                 np.testing.assert_array_equal(observations[row], expected[0])
-                assert (rewards[row], terminated[row], truncated[row]) == pytest.approx(expected[1:], abs=1e-7)
+                assert rewards[row] == pytest.approx(expected[1], rel=2e-7)  # float32's rounding
+                assert (terminated[row], truncated[row]) == expected[2:]
                 over[row] = expected[2] or expected[3]
+            reached += terminated[0]
+        assert reached > 5
 
     def test_tensor_steps_on_any_dtype(self, name):
         vector = gym.make_vec(name, num_envs=2, dtype="float64").unwrapped
@@ -159,6 +164,43 @@ def test_the_reward_and_the_end_by_hand():
     _, reward, terminated, _, _ = env.step(np.array([0.95, 0.09], np.float32))  # inside the box, by 0.005 and 0.009
     assert terminated
     assert reward == pytest.approx(-np.hypot(0.005, 0.009), abs=1e-6)
+
+
+EDGES = {
+    "at the edge of the goal's box": ([0, 0], [0, 0], [0.01, 0]),
+    "just within it": ([0, 0], [0, 0], [np.nextafter(np.float32(0.01), np.float32(0)), -0.009]),
+    "one coordinate within it": ([0.3, 0.3], [0, 0], [0.3, 0.5]),
+    "on the goal": ([0.25, -0.5], [0, 0], [0.25, -0.5]),
+    "clipped on both sides": ([0.1, 0.2], [-7, 7], [-0.3, 0.4]),
+    "no number": ([0.1, 0.2], [np.nan, 1], [0, 0]),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_one_point_moves_as_many_do(edge):
+    dynamics = Dynamics(0.1, 1.0)
+    arrays = [np.array(value, np.float32) for value in EDGES[edge]]
+    many = [part.numpy() for part in dynamics.step(*(torch.from_numpy(array)[None] for array in arrays))]
+    position, reward, reached = dynamics.step_one(*arrays)
+    assert (position.dtype, type(reward), type(reached)) == (np.float32, float, bool)
+    np.testing.assert_array_equal(position, many[0][0])
+    np.testing.assert_allclose(reward, many[1][0], rtol=2e-7)
+    assert reached == many[2][0] == (edge in ("just within it", "on the goal"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nothing_that_a_step_gives_is_the_environments_own(name):
+    env = gym.make(name)
+    observation, info = env.reset(seed=0)
+    kept = env.unwrapped.task
+    env.action_space.seed(0)
+    for _ in range(3):
+        observation[...] = 99
+        for value in info["task"].values():
+            value[...] = 99
+        observation, _, _, _, info = env.step(env.action_space.sample())
+        assert (observation < 2).all()
+        np.testing.assert_equal(info["task"], kept)
 
 
 def test_metasgds_own_reading_neither_scales_nor_clips():
