@@ -74,6 +74,15 @@ class EpisodeEnv(gym.Env[Any, Any]):
         The generator is already the split's own stream: a family whose splits differ in nothing else may ignore ``split``.
         """
 
+    def draw_episode_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
+        """Return n tasks for ``sample_episodes``: those of ``draw_tasks`` unless a family trains on others than it shows."""
+        return self.draw_tasks(n, split, generator)
+
+    def ways_of(self, split: Split) -> int:
+        """Return how many classes an episode of ``sample_episodes`` has; of a regression, how many numbers a target has."""
+        split_index(split)
+        return self.output_size
+
     @abstractmethod
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
         """Return data for tasks of shape (n, entries), on the generator's device and in their dtype."""
@@ -118,7 +127,7 @@ class EpisodeEnv(gym.Env[Any, Any]):
             ConfigError: an unknown split.
         """
         generator = split_stream(generator, split)
-        tasks = self.draw_tasks(n, split, generator)
+        tasks = self.draw_episode_tasks(n, split, generator)
         if repeats > 1:
             tasks = tasks.repeat_interleave(repeats, 0)
         return self.draw_episodes(tasks.to(dtype), generator)

@@ -49,6 +49,8 @@ class ImageEpisodes(EpisodeEnv):
         images: the images of all classes.
         splits: the classes of each split; disjoint.
         ways: N, the classes of an episode.
+        train_ways: the classes of the episodes that ``sample_episodes`` draws for training, if not ``ways``: Prototypical
+            Networks train with more ways than they are tested with. Whatever else the environment shows has ``ways``.
         shots: K, the support images of each.
         queries: the query images of each.
         split: what ``reset`` draws from unless told otherwise.
@@ -73,6 +75,7 @@ class ImageEpisodes(EpisodeEnv):
         splits: Mapping[Split, Sequence[int]],
         *,
         ways: int = 5,
+        train_ways: int | None = None,
         shots: int = 1,
         queries: int = 15,
         split: Split = "train",
@@ -82,9 +85,10 @@ class ImageEpisodes(EpisodeEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(shots, queries, split)
-        require_positive(ways=ways)
-        for name, count in (("ways", ways), ("shots", shots), ("queries", queries)):
-            if int(count) != count:
+        counts = {"ways": ways, "train_ways": ways if train_ways is None else train_ways, "shots": shots, "queries": queries}
+        require_positive(**counts)
+        for name, count in counts.items():
+            if not isinstance(count, (int, np.integer)):
                 raise ConfigError(f"{name}={count!r} must be a whole number")
         for name, value, known in (
             ("rotations", rotations, Rotations),
@@ -95,6 +99,7 @@ class ImageEpisodes(EpisodeEnv):
             if value not in get_args(known):
                 raise unknown_name(name, value, get_args(known))
         self.ways = ways
+        self.train_ways = train_ways
         self.rotations = rotations
         self.reduction = reduction
         self.normalization = normalization
@@ -127,13 +132,23 @@ class ImageEpisodes(EpisodeEnv):
         )
         self.action_space = gym.spaces.MultiDiscrete(np.full(ways * queries, ways))
 
+    def ways_of(self, split: Split) -> int:
+        """Return how many classes an episode of ``sample_episodes`` has: ``train_ways`` in training if given, else ``ways``."""
+        split_index(split)
+        return self.train_ways if split == "train" and self.train_ways is not None else self.ways
+
     def require_episodes(self, split: Split) -> None:
-        """Raise ConfigError if the split has too few classes for an episode, or one of them too few images."""
+        """Raise ConfigError if the split has too few classes for its episodes, or one of them too few images."""
+        self._require_classes(split, "ways" if self.ways_of(split) == self.ways else "train_ways", self.ways_of(split))
+
+    def _require_classes(self, split: Split, field: str, ways: int) -> None:
         split_index(split)
         classes = self.splits.get(split, ())
-        found = len(classes) * (QUARTERS if self.rotations == "classes" else 1)
-        if self.ways > found:
-            raise ConfigError(f"ways={self.ways} is more than the {found} classes of split {split!r}: ask for at most {found}")
+        available = len(classes) * (QUARTERS if self.rotations == "classes" else 1)
+        if ways > available:
+            raise ConfigError(
+                f"{field}={ways} is more than the {available} classes of split {split!r}: ask for at most {available}"
+            )
         counts = self._images.counts[list(classes)]
         fewest = int(counts.min())
         if fewest < self.shots + self.queries:
@@ -158,21 +173,32 @@ class ImageEpisodes(EpisodeEnv):
 
     def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
         """Return n tasks as rows, the classes and then their rotations, shape (n, 2 * ways), float64."""
+        self._require_classes(split, "ways", self.ways)
+        return self._draw_ways(n, split, self.ways, generator)
+
+    def draw_episode_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
+        """Return n tasks as rows, the classes and then their rotations, shape (n, 2 * ways_of(split)), float64."""
         self.require_episodes(split)
+        return self._draw_ways(n, split, self.ways_of(split), generator)
+
+    def _draw_ways(self, n: int, split: Split, ways: int, generator: torch.Generator) -> Tensor:
         classes = self._on(generator.device)[3][split]
         turns = QUARTERS if self.rotations == "classes" else 1
-        drawn = self._distinct(n, len(classes) * turns, self.ways, generator)
+        drawn = self._distinct(n, len(classes) * turns, ways, generator)
         rotations = drawn % turns
         if self.rotations == "drawn":
             rotations = torch.randint(QUARTERS, drawn.shape, generator=generator, device=generator.device)
         return torch.cat([classes[drawn // turns], rotations], dim=1).double()
 
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
-        """Return support and query sets with inputs of shape (n, examples, channels, height, width), each in random order."""
-        classes, rotations = torch.split(tasks.long(), self.ways, dim=1)
+        """Return support and query sets with inputs of shape (n, examples, channels, height, width), each in random order.
+
+        The tasks may have any number of ways: their shape is (n, 2 * ways).
+        """
+        classes, rotations = tasks.long().chunk(2, dim=1)
         images, starts, counts, _ = self._on(tasks.device)
         most = int(self._images.counts.max())
-        noise = torch.rand(len(tasks), self.ways, most, generator=generator, device=tasks.device)
+        noise = torch.rand(*classes.shape, most, generator=generator, device=tasks.device)
         noise.masked_fill_(torch.arange(most, device=tasks.device) >= counts[classes][..., None], -1.0)
         chosen = noise.topk(self.shots + self.queries).indices  # without replacement: no query image is a support image
         turned = rotations * len(self._images.images) if len(images) > len(self._images.images) else 0
@@ -240,9 +266,9 @@ class ImageEpisodes(EpisodeEnv):
         return checked
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy, reduced as ``reduction`` says."""
+        """Return the cross-entropy of outputs of shape (examples, ways), reduced as ``reduction`` says."""
         loss = functional.cross_entropy(outputs, targets)
-        return loss * self.ways if self.reduction == "sum over ways" else loss
+        return loss * outputs.shape[-1] if self.reduction == "sum over ways" else loss
 
     def measures(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return one task's loss and accuracy, each of shape ()."""
@@ -269,10 +295,11 @@ class ImageEpisodes(EpisodeEnv):
     def picture(self, episodes: Episodes) -> Array:
         """Return a picture of the first episode, shape (height, width, 3), uint8: a row a class, support left of a gap."""
         halves = []
+        ways = int(episodes.support.targets[0].max()) + 1
         for inputs, targets in episodes:
             own = inputs[0][targets[0].argsort(stable=True)].cpu()
             scaled = (own - own.min()) / (own.max() - own.min()).clamp(min=1e-6)
-            halves.append(make_grid(list(scaled), nrow=len(own) // self.ways, pad_value=0.5))
+            halves.append(make_grid(list(scaled), nrow=len(own) // ways, pad_value=0.5))
         gap = torch.ones(3, halves[0].shape[1], 8)
         picture = torch.cat([halves[0], gap, halves[1]], dim=2)
         found: Array = (255 * picture).byte().permute(1, 2, 0).numpy()

@@ -132,6 +132,48 @@ def test_examples_without_episodes_are_labelled_evenly(rotations):
         np.testing.assert_array_equal((255 * image).round(), np.rot90(IMAGES.images[row], label % turns, axes=(1, 2)))
 
 
+@pytest.mark.parametrize("rotations", ROTATIONS)
+@pytest.mark.parametrize("train_ways", [2, 6])
+def test_training_episodes_may_have_other_ways_than_the_rest(rotations, train_ways):
+    env = make(train_ways=train_ways, rotations=rotations, splits={**SPLITS, "test": [1, 4, 7, 9], "validation": []})
+    assert [env.ways_of(split) for split in SPLITS] == [train_ways, 3, 3]
+    assert env.output_size == 3
+    for split, ways in (("train", train_ways), ("test", 3)):
+        episodes = env.sample_episodes(30, split, generator())
+        for part, count in zip(episodes, (1, 3), strict=True):
+            assert part.inputs.shape == (30, ways * count, 3, 6, 6)
+            assert (part.targets.sort(1).values == torch.arange(ways).repeat_interleave(count)).all()
+        of_way = [told(part.inputs)[0].gather(1, part.targets.argsort(1, stable=True)) for part in episodes]
+        assert torch.equal(of_way[0].repeat_interleave(3, 1), of_way[1])  # one class a label, in support and query
+        assert env.picture(episodes).shape[0] == ways * (6 + 2) + 2  # a row a class
+    for split in ("train", "test"):  # what the environment shows has ways
+        assert [len(task["classes"]) for task in env.sample_tasks(2, split)] == [3, 3]
+        observation, _ = env.reset(seed=0, options={"split": split})
+        assert observation in env.observation_space
+        assert env.action_space.shape == (9,)
+    plain = make(rotations=rotations)
+    assert [plain.ways_of(split) for split in SPLITS] == [3, 3, 3]
+    same = make(train_ways=3, rotations=rotations).sample_episodes(2, "train", generator()).query.inputs
+    assert torch.equal(same, plain.sample_episodes(2, "train", generator()).query.inputs)
+    with pytest.raises(ConfigError, match="split='tests' is not known"):
+        env.ways_of("tests")
+
+
+def test_each_split_needs_classes_for_its_own_ways():
+    with pytest.raises(ConfigError, match="train_ways=9 is more than the 8 classes of split 'train': ask for at most 8"):
+        make(train_ways=9)
+    with pytest.raises(ConfigError, match="train_ways=33 is more than the 32 classes of split 'train': ask for at most 32"):
+        make(train_ways=33, rotations="classes")
+    env = make(ways=2, train_ways=8)
+    assert env.sample_episodes(1, "train", generator()).support.inputs.shape[1] == 8
+    assert env.sample_episodes(1, "test", generator()).support.inputs.shape[1] == 2
+    few = make(ways=3, train_ways=2, splits={"train": [0, 2], "test": [1, 4, 7]})
+    assert few.sample_episodes(1, "train", generator()).support.inputs.shape[1] == 2
+    with pytest.raises(ConfigError, match="^ways=3 is more than the 2 classes of split 'train': ask for at most 2"):
+        few.reset()
+    few.reset(options={"split": "test"})
+
+
 def test_a_seed_fixes_an_episode_whatever_the_dtype():
     env = make(rotations="classes")
     first, again = (env.sample_episodes(20, "train", generator(3)) for _ in range(2))
@@ -241,6 +283,9 @@ def test_bad_tasks_are_named(options, task, says):
         ({"ways": 33, "rotations": "classes"}, "ways=33 is more than the 32 classes"),
         ({"queries": 4}, "shots=1 and queries=4 need 5 images of a class, but class 0 of split 'train' has 4"),
         ({"ways": 0}, "ways=0 must be above zero"),
+        ({"train_ways": 0}, "train_ways=0 must be above zero"),
+        ({"train_ways": 2.5}, "train_ways=2.5 must be a whole number"),
+        ({"ways": 2.0}, "ways=2.0 must be a whole number"),
         ({"shots": 0}, "shots=0 must be above zero"),
         ({"split": "tests"}, "split='tests' is not known"),
         ({"rotations": "class"}, "rotations='class' is not known: did you mean 'classes'"),

@@ -29,6 +29,12 @@ def test_targets_follow_the_formula(sign, frequency):
         assert inputs.abs().max() <= 5
 
 
+def test_a_regressions_ways_are_the_numbers_of_a_target():
+    assert {Sine().ways_of(split) for split in SPLITS} == {1}
+    with pytest.raises(ConfigError, match="split='tests' is not known"):
+        Sine().ways_of("tests")
+
+
 def test_ranges_are_the_papers():
     tasks = Sine(frequency=(0.8, 1.2)).draw_tasks(20000, "train", generator()).numpy()
     np.testing.assert_allclose(tasks.min(0), [0.1, 0, 0.8], atol=0.002)
