@@ -119,7 +119,7 @@ class Navigation2D(TaskFamily):
         corner = np.full(2, HALF_SIDE, np.float32)
         self.bounds = {name: (-corner, corner) for name in (("goal", "start") if varying_start else ("goal",))}
         self._path: list[Array] = []
-        self._figure: Any = None
+        self._picture: Any = None
         if task is not None:
             self.task = task
 
@@ -154,11 +154,11 @@ class Navigation2D(TaskFamily):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        if self._figure is None:
+        if self._picture is None:
             human = self.render_mode == "human"
-            self._figure = plt.figure(figsize=(4, 4)) if human else Figure(figsize=(4, 4), dpi=100)
-            self._figure.add_axes((0.1, 0.1, 0.85, 0.85))
-        axes = self._figure.axes[0]
+            self._picture = plt.figure(figsize=(4, 4)) if human else Figure(figsize=(4, 4), dpi=100)
+            self._picture.add_axes((0.1, 0.1, 0.85, 0.85))
+        axes = self._picture.axes[0]
         axes.clear()
         path = np.stack(self._path)
         axes.plot(path[:, 0], path[:, 1], "-", color="tab:blue", linewidth=1)
@@ -170,17 +170,17 @@ class Navigation2D(TaskFamily):
         if self.render_mode == "human":
             plt.pause(1 / self.metadata["render_fps"])
             return None
-        canvas = FigureCanvasAgg(self._figure)
+        canvas = FigureCanvasAgg(self._picture)
         canvas.draw()  # type: ignore[no-untyped-call]
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Close the window, if there is one."""
-        if self._figure is not None and self.render_mode == "human":
+        if self._picture is not None and self.render_mode == "human":
             import matplotlib.pyplot as plt
 
-            plt.close(self._figure)
-        self._figure = None
+            plt.close(self._picture)
+        self._picture = None
 
 
 class Navigation2DVector(VectorEnv[Any, Any, Any]):
@@ -259,8 +259,8 @@ class Navigation2DVector(VectorEnv[Any, Any, Any]):
         super().reset(seed=seed)
         self._family.reset(seed=seed)
         if options and "task" in options:
-            given = options["task"]
-            tasks: Sequence[Mapping[str, Any]] = [given] * self.num_envs if isinstance(given, Mapping) else given
+            one_or_all = options["task"]
+            tasks: Sequence[Mapping[str, Any]] = [one_or_all] * self.num_envs if isinstance(one_or_all, Mapping) else one_or_all
         else:
             tasks = self._tasks or self.sample_tasks(self.num_envs)
         self.tensor_reset(tasks)

@@ -54,8 +54,8 @@ class EpisodeEnv(gym.Env[Any, Any]):
     """The networks that fit this family, by the names that agents take."""
     input_shape: tuple[int, ...]
     output_size: int
-    figure: ClassVar[str] = "loss"
-    """The name in ``measures`` of the figure that matters: ``"loss"`` or ``"accuracy"``."""
+    metric: ClassVar[str] = "loss"
+    """The name in ``measures`` of the number that matters: ``"loss"`` or ``"accuracy"``."""
 
     def __init__(self, shots: int, queries: int, split: Split = "train") -> None:
         require_positive(shots=shots, queries=queries)
@@ -133,7 +133,7 @@ class EpisodeEnv(gym.Env[Any, Any]):
         return self.draw_episodes(tasks.to(dtype), generator)
 
     def _generator(self, split: Split) -> torch.Generator:
-        """Return a generator seeded from the environment's own, another for each split."""
+        """Return a generator seeded by a number of the environment's generator, another for each split."""
         seed = np.random.SeedSequence([int(self.np_random.integers(2**31)), split_index(split)]).generate_state(1)[0]
         return torch.Generator().manual_seed(int(seed))
 

@@ -24,7 +24,7 @@ class ImageFolder(ImageEpisodes):
     - `channels`: 3 for colour, 1 for grey; images of the other kind are converted.
     - `fractions`: of the classes for training, validation and testing, where there are no split folders.
     - `seed`: of that division.
-    - `ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalization`: see ``ImageEpisodes``.
+    - `ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.

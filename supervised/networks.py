@@ -110,12 +110,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features of shape (examples, filters, height / 2, width / 2)."""
-        found, last = images, len(self.norms) - 1
+        features, last = images, len(self.norms) - 1
         for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            found = norm(convolution(found))
+            features = norm(convolution(features))
             if layer < last:
-                found = functional.leaky_relu(found, 0.1)
-        return functional.max_pool2d(functional.leaky_relu(found + self.shortcut(images), 0.1), 2)
+                features = functional.leaky_relu(features, 0.1)
+        return functional.max_pool2d(functional.leaky_relu(features + self.shortcut(images), 0.1), 2)
 
 
 def resnet12(

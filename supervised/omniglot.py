@@ -57,7 +57,9 @@ class Omniglot(ImageEpisodes):
             for background in (True, False):
                 datasets.Omniglot(str(root), background, download=True)
         folder = _folder(Path(root))
-        files = {f"{part}/{name}": own for part in PARTS for name, own in find_classes(folder / part, depth=2).items()}
+        files = {
+            f"{part}/{name}": drawings for part in PARTS for name, drawings in find_classes(folder / part, depth=2).items()
+        }
         decoding = Decoding((28, 28), "L", "lanczos", inverted=True)
         images = load_images(folder, "omniglot-28", files, decoding)
         super().__init__(images, split_characters(images.names, characters, seed), rotations=rotations, **options)

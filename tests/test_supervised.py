@@ -224,5 +224,5 @@ def test_a_cosine_head_sees_directions_only():
     layer = CosineHead(3, 2, scale=5.0)
     features = torch.randn(4, 3)
     torch.testing.assert_close(layer(features), layer(7 * features), rtol=1e-4, atol=1e-4)
-    own = 5 * torch.nn.functional.cosine_similarity(features[:, None], layer.weight[None], dim=-1)
-    torch.testing.assert_close(layer(features), own, rtol=1e-3, atol=1e-3)
+    expected = 5 * torch.nn.functional.cosine_similarity(features[:, None], layer.weight[None], dim=-1)
+    torch.testing.assert_close(layer(features), expected, rtol=1e-3, atol=1e-3)
