@@ -1,4 +1,4 @@
-"""2D navigation: a point must find a goal that only the reward tells of.
+"""A point in the plane, its goal, and many such points at once.
 
 Finn, Abbeel and Levine 2017, section 5.3 and appendix A.2, by the conventions of Finn's code; varying starts as in Li et
 al. 2017, "Meta-SGD", section 4.3.
@@ -67,7 +67,7 @@ class Dynamics:
 
 
 class Navigation2D(TaskFamily):
-    """A point in the plane that must reach an unseen goal.
+    """2D navigation: a point must find a goal that only the reward tells of.
 
     ## Observation
     `Box((2,), float32)`: the position x, y. It starts within the unit square; the bounds are how far 100 steps can carry it.

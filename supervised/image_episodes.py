@@ -25,7 +25,7 @@ QUARTERS = 4
 
 
 class ImageEpisodes(EpisodeEnv):
-    r"""N-way K-shot classification of images.
+    """Images of classes: N-way K-shot classification.
 
     A family of image episodes says where its images are and how its classes are split.
 

@@ -27,7 +27,9 @@ Lists = Mapping[Split, Mapping[str, list[str]]]
 
 
 class MiniImageNet(ImageEpisodes):
-    """Photographs in colour, 84x84, the whole photograph scaled; see ``ImageEpisodes`` for observation, action and reward.
+    """miniImageNet: photographs of 100 classes of ImageNet, 84x84.
+
+    The whole photograph is scaled; see ``ImageEpisodes`` for observation, action and reward.
 
     ## Arguments
     - `root`: the folder, or the one above it if it is called miniimagenet, mini-imagenet or mini_imagenet, of one of
@@ -41,7 +43,7 @@ class MiniImageNet(ImageEpisodes):
       folders must be complete. `train.txt`, `val.txt` and `test.txt` (or `miniimagenet_train.txt`, ...), one WordNet id a
       line, choose classes only: the first 600 photographs are taken, which are not Ravi and Larochelle's; those are only in
       their csv files.
-    - `ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.

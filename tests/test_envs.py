@@ -35,6 +35,13 @@ class TestContract:
     def test_sb3s_checker(self, name):
         sb3_check_env(gym.make(name).unwrapped)
 
+    def test_its_docstring_opens_with_a_line_for_a_listing(self, name):
+        line, blank, *_ = type(gym.make(name).unwrapped).__doc__.splitlines()
+        assert 10 < len(line) < 80
+        assert line.endswith(".")
+        assert "`" not in line
+        assert not blank
+
     def test_make_needs_no_import(self, name):
         assert gym.make(f"metarl:{name}").spec.id == name
 

@@ -220,6 +220,39 @@ def test_the_networks_sizes():
         conv4((1, 28, 28), 5, downsampling="pol")
 
 
+BODIES = {
+    "Conv4": (conv4, (1, 16, 16), {"filters": 3}, 3),
+    "Conv4 of 32x16": (conv4, (2, 32, 16), {"filters": 3}, 6),
+    "strided Conv4": (conv4, (1, 16, 16), {"filters": 3, "downsampling": "stride"}, 3),
+    "Conv4 with a hidden layer": (conv4, (1, 16, 16), {"filters": 3, "hidden": 7}, 7),
+    "perceptron": (perceptron, (1, 3, 3), {"hidden": (6, 4)}, 4),
+    "perceptron without layers": (perceptron, (1, 3, 3), {"hidden": ()}, 9),
+    "ResNet-12": (resnet12, (1, 4, 4), {"filters": (2, 3)}, 3),
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_without_a_head_a_network_gives_the_features_that_a_head_would_get(body):
+    network, shape, options, size = BODIES[body]
+    images = torch.rand(5, *shape, generator=generator())
+    torch.manual_seed(0)
+    embedding = network(shape, -1, head="none", **options)  # the number of outputs is of no account
+    features = embedding(images)
+    assert features.shape == (5, size)
+    for head, type_ in (("linear", torch.nn.Linear), ("cosine", CosineHead)):
+        torch.manual_seed(0)
+        whole = network(shape, 2, head=head, **options)
+        assert type(whole[-1]) is type_
+        assert torch.equal(whole[:-1](images), features)  # the same random numbers made the body
+        assert whole(images).shape == (5, 2)
+        names = [name for name, _ in whole.named_parameters() if not name.startswith("head.")]
+        assert names == [name for name, _ in embedding.named_parameters()]
+        with pytest.raises(ConfigError, match="outputs=0 must be above zero"):
+            network(shape, 0, head=head, **options)
+    with pytest.raises(ConfigError, match="head='non' is not known: did you mean 'none'"):
+        network(shape, 2, head="non", **options)
+
+
 def test_a_cosine_head_sees_directions_only():
     layer = CosineHead(3, 2, scale=5.0)
     features = torch.randn(4, 3)
