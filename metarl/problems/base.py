@@ -1,52 +1,55 @@
 """What a problem is: where a task's experience comes from, and what the loss on it is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from metarl.learner import Learner
-
 Phase = Literal["support", "query"]
 Experience = TypeVar("Experience")
 Tasks = Any
 """A meta-batch as its problem understands it: a list of a family's tasks, or a batch of episodes."""
+Apply = Callable[..., tuple[Tensor, Any]]
+"""Maps inputs and a state, () unless something is carried on, to outputs and the next state."""
 
 
 class Problem(ABC, Generic[Experience]):
     """The only thing that tells a policy from a predictor.
 
-    Parameters are the learner's full ones, ``learner.join(theta, shared)``. ``collect`` and ``measure`` work on all tasks
-    at once; ``loss`` is written for one task, and ``torch.func.vmap`` adds the task axis.
+    ``collect`` works on all tasks at once; ``loss`` and ``measure`` are written for one task, and ``torch.func.vmap`` adds
+    the task axis.
     """
 
-    learner: Learner
-    figure: str
-    """The name in ``measure`` of the figure that matters: ``"return"``, ``"accuracy"`` or ``"loss"``."""
+    metric: str
+    """The name in ``measure`` of what matters: ``"return"``, ``"accuracy"`` or ``"loss"``."""
+    sign: int
+    """1 if higher is better, -1 for a loss."""
     on_policy: bool
-    """Whether the experience depends on the parameters that collect it."""
-
-    @property
-    def gain(self) -> int:
-        """1 if a higher figure is better, -1 for a loss."""
-        return -1 if self.figure == "loss" else 1
+    """Whether the experience depends on the learner that collects it."""
+    unit: str
+    """What is counted as experience: ``"env_steps"`` or ``"tasks"``."""
 
     @abstractmethod
     def count(self, tasks: Tasks) -> int:
         """Return how many tasks a meta-batch holds."""
 
     @abstractmethod
-    def collect(self, parameters: Tensor, tasks: Tasks, phase: Phase, generator: torch.Generator) -> Experience:
-        """Return experience with parameters of shape (tasks, P + S); every tensor in it has the task axis first."""
+    def collect(self, apply: Apply, tasks: Tasks, phase: Phase, generator: torch.Generator) -> Experience:
+        """Return experience of all tasks; ``apply`` maps inputs (tasks, n, ...), and every tensor has the task axis first."""
 
     @abstractmethod
-    def loss(self, parameters: Tensor, experience: Experience) -> Tensor:
-        """Return one task's loss, shape (), with parameters of shape (P + S,)."""
+    def loss(self, apply: Apply, experience: Experience) -> Tensor:
+        """Return one task's loss, shape ()."""
 
-    def close(self) -> None:
+    @abstractmethod
+    def measure(self, apply: Apply, experience: Experience) -> dict[str, Tensor]:
+        """Return what people want to know of one task's experience, each of shape ()."""
+
+    @abstractmethod
+    def timesteps(self, experiences: list[Experience]) -> Tensor:
+        """Return how much experience was collected, in ``unit``, shape ()."""
+
+    def close(self) -> None:  # noqa: B027
         """Release what the problem holds, such as environments."""
-
-    @abstractmethod
-    def measure(self, parameters: Tensor, experience: Experience) -> dict[str, Tensor]:
-        """Return what people want to know of each task's experience, each of shape (tasks,)."""
