@@ -51,5 +51,5 @@ class Problem(ABC, Generic[Experience]):
     def timesteps(self, experiences: list[Experience]) -> Tensor:
         """Return how much experience was collected, in ``unit``, shape ()."""
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:
         """Release what the problem holds, such as environments."""

@@ -14,8 +14,9 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any
+from typing import Any, NoReturn
 
 import cloudpickle
 import gymnasium as gym
@@ -110,7 +111,7 @@ class WorkerPool:
             self._start()
         self._tasks = list(tasks)
         bounds = np.linspace(0, len(tasks), len(self._workers) + 1).round().astype(int).tolist()
-        self._shares = [slice(low, high) for low, high in zip(bounds, bounds[1:], strict=False)]
+        self._shares = [slice(low, high) for low, high in pairwise(bounds)]
         answers = self._ask("reset", lambda share: (self._tasks[share], list(seeds[share])))
         return np.concatenate(answers)
 
@@ -159,13 +160,14 @@ class WorkerPool:
                     except (EOFError, ConnectionResetError):
                         self._fail(i, "stopped")
                     if state == "failed":
-                        self._fail(i, f"raised {answers[i].rstrip()}")
+                        error, trace = answers[i]
+                        self._fail(i, f"raised {error}", f"\n\nIn the worker:\n{trace}")
         except BaseException:
             _stop(self._workers)  # an answer that nobody has read would be taken for the next one's
             raise
         return [answers[i] for i in asked]
 
-    def _fail(self, i: int, what: str) -> None:
+    def _fail(self, i: int, what: str, trace: str = "") -> NoReturn:
         """Raise WorkerError for a worker."""
         worker = self._workers[i]
         if what == "stopped":
@@ -175,7 +177,7 @@ class WorkerPool:
         remedy = {"gave": "raise worker_timeout if the simulator is only slow, else ", "stopped": "", "raised": ""}
         raise WorkerError(
             f"worker {i} {what}{where}; {remedy[what.split()[0]]}see what the environment does with "
-            "rollouts=Rollouts(vectorisation='sync'), which steps it in this process"
+            f"rollouts=Rollouts(vectorisation='sync'), which steps it in this process{trace}"
         )
 
 

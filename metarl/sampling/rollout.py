@@ -114,8 +114,8 @@ def sample(
         rows = torch.arange(start, start + size, device=env.device).clamp(max=total - 1)
         block = _sample_rows(env, apply, distribution, tasks, noise, seeds, rows)
         blocks.append([column[: total - start] for column in block])
-    columns = (torch.cat(parts).unflatten(0, (count, trajectories)) for parts in zip(*blocks, strict=True))
-    sampled = Trajectories(*columns)
+    columns = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    sampled = Trajectories(*(column.view(count, trajectories, *column.shape[1:]) for column in columns))
     _check_finite(sampled, tasks)
     return sampled
 
@@ -149,7 +149,7 @@ def _sample_rows(
         for step in range(steps):
             before = torch.where(running[:, None], observation, first)
             shown = before if everyone else before[place]
-            distribution_parameters, state = apply(shown.unflatten(0, (count, trajectories)), state)
+            distribution_parameters, state = apply(shown.view(count, trajectories, -1), state)
             action = distribution.sample(distribution_parameters, noise[:, step]).flatten(0, 1)
             distribution_parameters = distribution_parameters.flatten(0, 1)
             if not everyone:

@@ -45,7 +45,7 @@ class SteppedVectorEnv:
         like: a tensor whose device and dtype observations and rewards take.
     """
 
-    num_envs = None
+    num_envs: int | None = None
 
     def __init__(self, stepper: Stepper, space: gym.Space[Any], horizon: int, like: Tensor) -> None:
         self.horizon = horizon

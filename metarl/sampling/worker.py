@@ -1,8 +1,8 @@
 """A worker process: steps its share of a pool's environments until it is killed, or its parent is gone.
 
 The first request brings the function that makes an environment; every other is a pickled pair of a method of
-``RowStepper`` and its arguments. The answer is ("done", result), or ("failed", description of the exception). The row whose environment is running stands in a small shared file, so that the
-parent can name it if this process dies or hangs.
+``RowStepper`` and its arguments. The answer is ("done", result), or ("failed", (the exception, its traceback)). The row whose
+environment is running stands in a small shared file, so that the parent can name it if this process dies or hangs.
 """
 
 import mmap
@@ -37,14 +37,14 @@ def main(channel: int, shared: int) -> None:
         try:
             method, arguments = pickle.loads(connection.recv_bytes())
             if stepper is None:
-                stepper, result = RowStepper(*arguments, lambda number: NUMBER.pack_into(row, 0, number)), None
+                stepper, result = RowStepper(arguments[0], lambda number: NUMBER.pack_into(row, 0, number)), None
             else:
                 result = getattr(stepper, method)(*arguments)
             connection.send(("done", result))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
         except Exception as error:
-            connection.send(("failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+            connection.send(("failed", (f"{type(error).__name__}: {error}", traceback.format_exc())))
 
 
 def _end_with_parent() -> None:
