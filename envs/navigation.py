@@ -248,11 +248,11 @@ class Navigation2DVector(VectorEnv[Any, Any, Any]):
         self._elapsed = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         return self._position
 
-    def tensor_step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return positions (num_envs, 2), rewards (num_envs,) and whether each episode has ended (num_envs,)."""
-        self._position, reward, self._reached = self._family.dynamics.step(self._position, actions, self._goal)
+    def tensor_step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return positions (num_envs, 2), and rewards, whether the goal is reached and whether time is up, each (num_envs,)."""
+        self._position, reward, reached = self._family.dynamics.step(self._position, actions, self._goal)
         self._elapsed = self._elapsed + 1
-        return self._position, reward, self._reached | (self._elapsed >= self.horizon)
+        return self._position, reward, reached, self._elapsed >= self.horizon
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start every row, with the tasks in ``options["task"]`` if given."""
@@ -270,12 +270,11 @@ class Navigation2DVector(VectorEnv[Any, Any, Any]):
     def step(self, actions: Array) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Move every row; those that ended in the step before start anew instead."""
         fresh = self._ended
-        _, reward, done = self.tensor_step(torch.as_tensor(np.asarray(actions), device=self.device).to(self.dtype))
+        _, reward, reached, late = self.tensor_step(torch.as_tensor(np.asarray(actions), device=self.device).to(self.dtype))
         self._position = torch.where(fresh[:, None], self._start, self._position)
         self._elapsed = torch.where(fresh, 0, self._elapsed)
-        terminated = self._reached & ~fresh
-        self._ended = done & ~fresh
-        truncated = self._ended & (self._elapsed >= self.horizon)
+        terminated, truncated = reached & ~fresh, late & ~fresh
+        self._ended = terminated | truncated
         return (
             self._observation(),
             torch.where(fresh, 0, reward).cpu().numpy().astype(np.float64),

@@ -138,10 +138,10 @@ class TestNavigation:
         vector = gym.make_vec(name, num_envs=2, dtype="float64").unwrapped
         tasks = vector.sample_tasks(2)
         observation = vector.tensor_reset(tasks)
-        moved, reward, ended = vector.tensor_step(torch.ones(2, 2, dtype=torch.float64))
+        moved, reward, terminated, truncated = vector.tensor_step(torch.ones(2, 2, dtype=torch.float64))
         assert moved.dtype == reward.dtype == torch.float64
         torch.testing.assert_close(moved, observation + 0.1)
-        assert not ended.any()
+        assert not (terminated | truncated).any()
 
     def test_one_task_per_row(self, name):
         vector = gym.make_vec(name, num_envs=3)

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from metarl.errors import ConfigError
-from metarl.problems.distributions import DiagonalGaussian, Distribution
+from metarl.sampling.distributions import DiagonalGaussian, Distribution
 
 MIN_LOG_STD = math.log(1e-6)
 
 
 class StochasticPolicy(nn.Module):
-    """Maps observations, shape (..., observation), to distribution parameters, shape (..., parameters).
+    """Maps observations, shape (..., observation), to distribution parameters, shape (..., size).
 
     For continuous actions the network gives the mean, and the log standard deviation is a trainable vector that does not
     depend on the observation, as in MAML's and Meta-SGD's 2D navigation.
