@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from metarl.adapters.base import Adapted, Adapter, Meta
-from metarl.problems.distributions import Distribution
+from metarl.sampling.distributions import Distribution
+from metarl.sampling.spaces import flatten
 
 
 def _kept(values: Any) -> Any:
@@ -32,7 +33,6 @@ class AdaptedPolicy(BasePolicy):
         distribution: the action distribution.
         meta: the meta-parameters.
         adapted: what one task became.
-        flatten: makes vectors of a batch of observations, shape (batch, entries).
     """
 
     def __init__(
@@ -49,10 +49,19 @@ class AdaptedPolicy(BasePolicy):
         self._apply_adapted = partial(adapter.apply, _kept(meta), _kept(adapted))
         self.register_buffer("_like", meta["theta"].detach()[:0].clone())
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """Return the distribution parameters at observations of shape (batch, ...)."""
-        outputs, _ = self._apply_adapted(observation.flatten(1).to(self._like))
+    def forward(self, observation: Any) -> Tensor:
+        """Return the distribution parameters at a batch of observations, as SB3 makes tensors of them."""
+        outputs, _ = self._apply_adapted(self._flat(observation))
         return outputs
+
+    def _flat(self, observation: Any) -> Tensor:
+        """Return a batch of observations as vectors, shape (batch, entries)."""
+        if isinstance(self.observation_space, gym.spaces.Box):
+            return observation.flatten(1).to(self._like)
+        arrays = tree_map(lambda tensor: tensor.cpu().numpy(), observation)
+        count = len(tree_leaves(arrays)[0])
+        rows = [flatten(self.observation_space, tree_map(lambda array: array[i], arrays)) for i in range(count)]  # noqa: B023
+        return torch.as_tensor(np.stack(rows)).to(self._like)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         first = int(getattr(self.action_space, "start", 0))

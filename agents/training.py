@@ -140,11 +140,10 @@ def set_streams(agent: Agent, states: dict[str, torch.Tensor]) -> None:
 
 def _timesteps(agent: Agent, outcome: Outcome) -> int:
     """Return how many environment steps, tasks or images an outer step took, over all processes."""
-    problem = agent.adapter.problem
-    if not problem.on_policy or outcome.adaptation is None:
-        return agent.meta_batch
-    steps = problem.timesteps([*outcome.adaptation.experiences, outcome.query])
-    return round(float(processes.mean(steps)) * processes.count())
+    adaptation = outcome.adaptation
+    batches = [] if adaptation is None else [*adaptation.experiences, outcome.query]
+    share = agent.adapter.problem.timesteps(batches, agent.meta_batch // processes.count())
+    return round(float(processes.mean(share)) * processes.count())
 
 
 def _record(

@@ -17,9 +17,12 @@ from metarl.networks import mlp
 from metarl.normalisation import BatchNorm
 from metarl.outer import Outcome
 from metarl.problems import PolicyProblem, Problem, Rollouts
-from metarl.problems.distributions import Categorical, DiagonalGaussian, Distribution
-from metarl.problems.stochastic_policy import StochasticPolicy, check_fit
 from metarl.registry import NETWORKS, World
+from metarl.sampling.distributions import Categorical, DiagonalGaussian, Distribution
+from metarl.sampling.rollout import TensorVectorEnv
+from metarl.sampling.spaces import flat_size
+from metarl.sampling.stochastic_policy import StochasticPolicy, check_fit
+from metarl.sampling.vector import make_vector_env
 
 
 class TrajectorySource(Source):
@@ -46,12 +49,17 @@ class TrajectorySource(Source):
         self.env = env
         self._rollouts = rollouts
         self._like = torch.zeros(0, device=device, dtype=dtype)
-        self._entries = entries_of(env.observation_space)
+        self._entries = flat_size(env.observation_space)
         self._distribution = _distribution(env.action_space)
         self.problem = self._problem(env)
 
     def _problem(self, env: gym.Env[Any, Any]) -> PolicyProblem:
-        return PolicyProblem(self._distribution, lambda rows: make_vector_env(env, rows, self._rollouts, self._like), self._rollouts)
+        how, like = self._rollouts, self._like
+
+        def make(rows: int) -> TensorVectorEnv:
+            return make_vector_env(env, rows, like, how.vectorisation, how.workers, how.worker_timeout)
+
+        return PolicyProblem(self._distribution, make, how)
 
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
         """Return a stochastic policy; see ``Source``.
@@ -128,7 +136,7 @@ class TrajectorySource(Source):
     def inputs(self, tasks: list[Any], outcome: Outcome) -> Tensor | None:
         """Return the observations of the outer step that were seen, shape (steps, entries)."""
         query = outcome.query
-        return query.observations[query.weights > 0]
+        return query.observations[query.happened]
 
     def own_task(self, given: Any) -> tuple[Problem[Any], list[Any]]:
         """Return the problem of the given environment's own task."""

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.batch_norm import BatchNorm
 from metarl.errors import ConfigError, require_positive, unknown_name
 from metarl.networks import CosineHead, Init, mlp
+from metarl.normalisation import BatchNorm
 
 Head = Literal["linear", "cosine", "none"]
 """The last layer: a linear classifier, one by cosines, or none, which leaves a network that ends in its features."""

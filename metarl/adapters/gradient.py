@@ -176,7 +176,7 @@ class GradientAdapter(Adapter):
     def rates(self, meta: Meta, step: int = 0) -> Tensor | None:
         """Return the rule's rate for every coordinate at a step, shape (P,); None if it has none."""
         with torch.no_grad():
-            rates: Tensor | None = functional_call(self._methods, self._rule_values(meta), (("rates", step),))
+            rates: Tensor | None = functional_call(self._methods, self._rule_values(meta), ("rates", step))
         return rates
 
     def with_rule(self, rule: UpdateRule) -> Self:
@@ -190,7 +190,7 @@ class GradientAdapter(Adapter):
         gates = {
             f"{name.replace(' ', '_')}_of_step_{step}": values.mean()
             for step, state in enumerate(adaptation.states, start=1)
-            for name, values in functional_call(self._methods, self._rule_values(meta), (("gates", state),)).items()
+            for name, values in functional_call(self._methods, self._rule_values(meta), ("gates", state)).items()
         }
         return super().report(meta, adaptation) | gates
 
@@ -228,9 +228,8 @@ class _Methods(nn.Module):
         super().__init__()
         self.rule = rule
 
-    def forward(self, call: tuple[Any, ...]) -> Any:
-        """Return what the rule's method of the first entry's name makes of the others."""
-        method, *arguments = call
+    def forward(self, method: str, *arguments: Any) -> Any:
+        """Return what the rule's method of this name makes of the arguments."""
         return getattr(self.rule, method)(*arguments)
 
 

@@ -17,7 +17,7 @@ from metarl.errors import ConfigError, require_between, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch
 from metarl.outer.vectors import flatten, split
-from metarl.problems.policy import PolicyProblem, Trajectories
+from metarl.problems.policy import PolicyProblem, Samples
 
 Product = Callable[[Tensor], Tensor]
 
@@ -162,7 +162,7 @@ class _Policies:
         problem = adapter.problem
         assert isinstance(problem, PolicyProblem), "its check refuses others"
         self.adapter, self.problem, self.moving, self.meta, self.batch, self.path = adapter, problem, moving, meta, batch, path
-        self.query: Trajectories = batch.query
+        self.query: Samples = batch.query
         steps = self.query.lengths.sum(1)
         # every time-step of the meta-batch counts alike; times the processes, so that their mean is the sum
         self.step_weights = self.query.weights * (steps / processes.mean(steps.sum()))[:, None]
@@ -184,7 +184,7 @@ class _Policies:
 
     def mean_kl(self, moving: Meta, adapted: Adapted) -> Tensor:
         """Return KL(old || new) averaged over all time-steps of all tasks, shape ()."""
-        kl = self.problem.distribution.kl(self.query.parameters, self.outputs(moving, adapted))
+        kl = self.problem.distribution.kl(self.query.distribution_parameters, self.outputs(moving, adapted))
         return processes.mean((kl * self.step_weights).sum())
 
     def thinned(self, fraction: float, generator: torch.Generator) -> "_Policies":
