@@ -54,6 +54,19 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class AgentEntry(Entry):
+    """An agent.
+
+    Attributes:
+        is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
+        outer_loops: the names of the outer loops that it can have; None for all of its world.
+    """
+
+    is_baseline: bool = False
+    outer_loops: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class OuterEntry(Entry):
     """An outer loop, a frozen dataclass of options.
 
@@ -241,23 +254,50 @@ def _described(entry: Entry) -> str:
     return f"{entry.target if isinstance(entry.target, str) else repr(entry.target)} ({entry.line})"
 
 
+_BASELINE: dict[str, Any] = {"is_baseline": True, "outer_loops": ("pretraining",)}
+_GENERAL = ("trpo", "policy_gradient", "gradient_descent")
 AGENTS = Registry(
     "agent",
     "metarl.agents",
-    Entry,
+    AgentEntry,
     [
-        Entry("maml", "gradient descent from a learned start", "metarl.agents:MAML"),
-        Entry("meta-sgd", "and a learned rate for every parameter", "metarl.agents:MetaSGD"),
-        Entry("meta-lstm", "an LSTM gates every parameter's steps", "metarl.agents:MetaLSTM"),
-        Entry("meta-lstm-2", "the same with raw gradients, through second order", "metarl.agents:MetaLSTM2"),
-        Entry("turtle", "a small network writes every parameter's update", "metarl.agents:TURTLE"),
-        Entry("alpha-maml", "MAML that moves its two learning rates by hypergradients", "metarl.agents:AlphaMAML"),
-        Entry("protonet", "Prototypical Networks: the class of the nearest mean", "metarl.agents:ProtoNet"),
-        Entry("scratch", "baseline: a new network for every task", "metarl.agents:TrainFromScratch"),
-        Entry("finetuning", "baseline: pretrained; a new last layer on a task", "metarl.agents:Finetuning"),
-        Entry("baseline++", "baseline: the same with a classifier by cosines", "metarl.agents:BaselinePlusPlus"),
-        Entry("nearest-neighbour", "baseline: pretrained; the nearest support image", "metarl.agents:NearestNeighbour"),
-        Entry("baseline-finetune", "baseline: pretrained; all trained on a task", "metarl.agents:BaselineFinetune"),
+        AgentEntry("maml", "gradient descent from a learned start", "metarl.agents:MAML", outer_loops=_GENERAL),
+        AgentEntry("meta-sgd", "and a learned rate for every parameter", "metarl.agents:MetaSGD", outer_loops=_GENERAL),
+        AgentEntry("meta-lstm", "an LSTM gates every parameter's steps", "metarl.agents:MetaLSTM", outer_loops=_GENERAL),
+        AgentEntry("meta-lstm-2", "the same, raw gradients, second order", "metarl.agents:MetaLSTM2", outer_loops=_GENERAL),
+        AgentEntry("turtle", "a small network writes every update", "metarl.agents:TURTLE", outer_loops=_GENERAL),
+        AgentEntry(
+            "alpha-maml",
+            "MAML that moves its two learning rates by hypergradients",
+            "metarl.agents:AlphaMAML",
+            outer_loops=("hypergradient_descent",),
+        ),
+        AgentEntry(
+            "protonet",
+            "Prototypical Networks: the class of the nearest mean",
+            "metarl.agents:ProtoNet",
+            outer_loops=("gradient_descent",),
+        ),
+        AgentEntry(
+            "scratch",
+            "baseline: a new network for every task",
+            "metarl.agents:TrainFromScratch",
+            is_baseline=True,
+            outer_loops=(),
+        ),
+        AgentEntry("finetuning", "baseline: pretrained; a new last layer on a task", "metarl.agents:Finetuning", **_BASELINE),
+        AgentEntry(
+            "baseline++", "baseline: the same with a classifier by cosines", "metarl.agents:BaselinePlusPlus", **_BASELINE
+        ),
+        AgentEntry(
+            "nearest-neighbour",
+            "baseline: pretrained; the nearest support image",
+            "metarl.agents:NearestNeighbour",
+            **_BASELINE,
+        ),
+        AgentEntry(
+            "baseline-finetune", "baseline: pretrained; all trained on a task", "metarl.agents:BaselineFinetune", **_BASELINE
+        ),
     ],
 )
 ADAPTERS = Registry(
@@ -267,7 +307,7 @@ ADAPTERS = Registry(
     [
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
-        Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
+        Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:Neighbours"),
     ],
 )
 OUTER_LOOPS = OuterLoops(
@@ -354,13 +394,20 @@ REGISTRIES: dict[str, Registry[Any]] = {
 """All of them, by the name of their section in ``metarl list``."""
 
 
-def register_agent(name: str, cls: Any, line: str) -> None:
-    """Register an agent: its class, or ``"module:attribute"``; then it can be trained by name, loaded and listed.
+def register_agent(name: str, cls: Any, line: str, is_baseline: bool = False, outer_loops: Iterable[str] | None = None) -> None:
+    """Register an agent; then it can be trained by name, loaded and listed.
+
+    Args:
+        name: its name for ``--agent`` and in checkpoints.
+        cls: the class, or ``"module:attribute"``.
+        line: what it is.
+        is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
+        outer_loops: the names of the outer loops that it can have; None for all of its world.
 
     Raises:
         ConfigError: the name is taken.
     """
-    AGENTS.add(Entry(name, line, cls))
+    AGENTS.add(AgentEntry(name, line, cls, is_baseline, None if outer_loops is None else tuple(outer_loops)))
 
 
 def register_adapter(name: str, cls: Any, line: str) -> None:
