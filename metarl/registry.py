@@ -60,10 +60,12 @@ class AgentEntry(Entry):
     Attributes:
         is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
         outer_loops: the names of the outer loops that it can have; None for all of its world.
+        idle: inherited options that have no effect on it, or that its outer loop's own say: the command line refuses them.
     """
 
     is_baseline: bool = False
     outer_loops: tuple[str, ...] | None = None
+    idle: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -254,8 +256,12 @@ def _described(entry: Entry) -> str:
     return f"{entry.target if isinstance(entry.target, str) else repr(entry.target)} ({entry.line})"
 
 
-_BASELINE: dict[str, Any] = {"is_baseline": True, "outer_loops": ("pretraining",)}
 _GENERAL = ("trpo", "policy_gradient", "gradient_descent")
+_BASELINE: dict[str, Any] = {
+    "is_baseline": True,
+    "outer_loops": ("pretraining",),
+    "idle": ("first_order", "pretraining_rate"),  # nothing is differentiated twice; the rate is --pretraining.learning-rate
+}
 AGENTS = Registry(
     "agent",
     "metarl.agents",
@@ -263,18 +269,24 @@ AGENTS = Registry(
     [
         AgentEntry("maml", "gradient descent from a learned start", "metarl.agents:MAML", outer_loops=_GENERAL),
         AgentEntry("meta-sgd", "and a learned rate for every parameter", "metarl.agents:MetaSGD", outer_loops=_GENERAL),
-        AgentEntry("meta-lstm", "an LSTM gates every parameter's steps", "metarl.agents:MetaLSTM", outer_loops=_GENERAL),
+        AgentEntry(
+            "meta-lstm",
+            "an LSTM gates every parameter's steps",
+            "metarl.agents:MetaLSTM",
+            outer_loops=_GENERAL,
+            idle=("first_order",),  # it always is
+        ),
         AgentEntry("meta-lstm-2", "the same, raw gradients, second order", "metarl.agents:MetaLSTM2", outer_loops=_GENERAL),
         AgentEntry("turtle", "a small network writes every update", "metarl.agents:TURTLE", outer_loops=_GENERAL),
         AgentEntry(
             "alpha-maml",
-            "MAML that moves its two learning rates by hypergradients",
+            "MAML that moves its two rates by hypergradients",
             "metarl.agents:AlphaMAML",
             outer_loops=("hypergradient_descent",),
         ),
         AgentEntry(
             "protonet",
-            "Prototypical Networks: the class of the nearest mean",
+            "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
             outer_loops=("gradient_descent",),
         ),
@@ -284,20 +296,14 @@ AGENTS = Registry(
             "metarl.agents:TrainFromScratch",
             is_baseline=True,
             outer_loops=(),
+            idle=("first_order", "meta_batch"),
         ),
-        AgentEntry("finetuning", "baseline: pretrained; a new last layer on a task", "metarl.agents:Finetuning", **_BASELINE),
+        AgentEntry("finetuning", "baseline: pretrained; a new last layer", "metarl.agents:Finetuning", **_BASELINE),
+        AgentEntry("baseline++", "baseline: the same, by cosines", "metarl.agents:BaselinePlusPlus", **_BASELINE),
         AgentEntry(
-            "baseline++", "baseline: the same with a classifier by cosines", "metarl.agents:BaselinePlusPlus", **_BASELINE
+            "nearest-neighbour", "baseline: pretrained; the nearest image", "metarl.agents:NearestNeighbour", **_BASELINE
         ),
-        AgentEntry(
-            "nearest-neighbour",
-            "baseline: pretrained; the nearest support image",
-            "metarl.agents:NearestNeighbour",
-            **_BASELINE,
-        ),
-        AgentEntry(
-            "baseline-finetune", "baseline: pretrained; all trained on a task", "metarl.agents:BaselineFinetune", **_BASELINE
-        ),
+        AgentEntry("baseline-finetune", "baseline: pretrained; all is trained", "metarl.agents:BaselineFinetune", **_BASELINE),
     ],
 )
 ADAPTERS = Registry(
@@ -307,7 +313,7 @@ ADAPTERS = Registry(
     [
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
-        Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:Neighbours"),
+        Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
     ],
 )
 OUTER_LOOPS = OuterLoops(
@@ -394,7 +400,15 @@ REGISTRIES: dict[str, Registry[Any]] = {
 """All of them, by the name of their section in ``metarl list``."""
 
 
-def register_agent(name: str, cls: Any, line: str, is_baseline: bool = False, outer_loops: Iterable[str] | None = None) -> None:
+def register_agent(
+    name: str,
+    cls: Any,
+    line: str,
+    *,
+    is_baseline: bool = False,
+    outer_loops: Iterable[str] | None = None,
+    idle: Iterable[str] = (),
+) -> None:
     """Register an agent; then it can be trained by name, loaded and listed.
 
     Args:
@@ -403,11 +417,13 @@ def register_agent(name: str, cls: Any, line: str, is_baseline: bool = False, ou
         line: what it is.
         is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
         outer_loops: the names of the outer loops that it can have; None for all of its world.
+        idle: inherited options that have no effect on it: the command line refuses them.
 
     Raises:
         ConfigError: the name is taken.
     """
-    AGENTS.add(AgentEntry(name, line, cls, is_baseline, None if outer_loops is None else tuple(outer_loops)))
+    loops = None if outer_loops is None else tuple(outer_loops)
+    AGENTS.add(AgentEntry(name, line, cls, is_baseline, loops, tuple(idle)))
 
 
 def register_adapter(name: str, cls: Any, line: str) -> None:

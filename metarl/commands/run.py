@@ -135,6 +135,8 @@ OF_A_RUN = tuple(option for option in options_of(Run) if option.name not in ("op
 _NAMES = tuple(option.name for option in OF_A_RUN)
 _SHARED = ("policy_kwargs", "env_kwargs", "seed", "device", "dtype")
 """Options of every agent that a run has under its own name."""
+_OF_PREDICTORS = ("batch_norm", "support_batch")
+"""Options of agents that have no effect on policies."""
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,8 @@ class Scope:
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The options of agent, outer loop and sampling, as far as they apply."""
-        options = self.agent.load().Options
-        idle = getattr(options, "idle", ())
-        found = [Group(self.agent.name, "", options_of(options, (*_SHARED, *idle)), "The agent's own options.")]
+        without = (*_SHARED, *self.agent.idle, *(_OF_PREDICTORS if self.world == "policies" else ()))
+        found = [Group(self.agent.name, "", options_of(self.agent.load().Options, without), self.agent.line)]
         if self.outer is not None:
             loop = self.outer.load()
             title = f"{self.outer.name}: {_first_line(loop)}"
@@ -259,6 +260,8 @@ class Scope:
             if prefix and entry.prefix == prefix and known_as(name, _names_of(entry)) is not None:
                 where = _where(entry, self.world)
                 return ConfigError(f"{written} belongs to {where}; this run's outer loop is {self.outer_name}")
+        if self.world == "policies" and name in _OF_PREDICTORS:
+            return ConfigError(f"{written} belongs to predictors; {self.env} has policies")
         owners = [entry.name for entry in AGENTS.entries() if not prefix and known_as(name, _own_options(entry)) is not None]
         if owners:
             return ConfigError(f"{written} belongs to --agent {', '.join(owners)}; {self.agent.name} has no such option")
@@ -356,8 +359,7 @@ def _names_of(entry: OuterEntry) -> list[str]:
 
 
 def _own_options(entry: AgentEntry) -> list[str]:
-    options = entry.load().Options
-    return [option.name for option in options_of(options, (*_SHARED, *getattr(options, "idle", ())))]
+    return [option.name for option in options_of(entry.load().Options, (*_SHARED, *entry.idle))]
 
 
 def _where(entry: OuterEntry, world: World) -> str:
