@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.agents import NearestNeighbour as NearestNeighbour
+    from metarl.agents import ProtoNet as ProtoNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
+    from metarl.adapters import Adapter as Adapter
     from metarl.envs import TaskAdapter as TaskAdapter
     from metarl.envs import TaskFamily as TaskFamily
     from metarl.learner import Layout as Layout
@@ -52,6 +54,7 @@ _HOMES = {
         "BaselinePlusPlus",
         "Finetuning",
         "NearestNeighbour",
+        "ProtoNet",
         "TrainFromScratch",
         "Evaluation",
         "MAML",
@@ -61,6 +64,7 @@ _HOMES = {
         "TURTLE",
         "learn_side_by_side",
     ),
+    "metarl.adapters": ("Adapter",),
     "metarl.envs": ("TaskAdapter", "TaskFamily"),
     "metarl.learner": ("Layout", "Learner"),
     "metarl.outer": ("GradientDescent", "HypergradientDescent", "Pretraining", "TRPO"),
