@@ -44,9 +44,7 @@ class EpisodeSource(Source):
     default_outer = "gradient_descent"
     problem: SupervisedProblem
 
-    def __init__(
-        self, env: gym.Env[Any, Any], support_batch: int | None, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, env: gym.Env[Any, Any], support_batch: int | None, device: torch.device, dtype: torch.dtype) -> None:
         self.env = env
         self.family = cast(Any, env.unwrapped)
         self._support_batch = support_batch

@@ -16,6 +16,7 @@ from metarl.registry import register_rule as register_rule
 from metarl.registry import register_table as register_table
 
 if TYPE_CHECKING:
+    from metarl.adapters import Adapter as Adapter
     from metarl.agents import MAML as MAML
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from metarl.agents import ProtoNet as ProtoNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
-    from metarl.adapters import Adapter as Adapter
     from metarl.envs import TaskAdapter as TaskAdapter
     from metarl.envs import TaskFamily as TaskFamily
     from metarl.learner import Layout as Layout
