@@ -98,8 +98,8 @@ class EpisodeSource(Source):
             )
         if family.ways_of("train") != family.ways_of("test"):
             raise ConfigError(
-                f"train_ways={family.ways_of('train')} differs from ways={family.ways_of('test')}, but this agent's network has "
-                "an output for each class: leave train_ways out, or use an agent that compares features, such as ProtoNet"
+                f"train_ways={family.ways_of('train')} differs from ways={family.ways_of('test')}, but this agent's network "
+                "has an output for each class: leave train_ways out, or use an agent that compares features, such as ProtoNet"
             )
 
     def example_inputs(self) -> Tensor:

@@ -105,7 +105,7 @@ class GradientDescent(OuterLoop):
         batches: list[Batch],
         generators: list[torch.Generator],
     ) -> list[tuple[Outcome, State] | NonFiniteError]:
-        """Return what ``improve`` gives for each of several runs; the runs are one more batched axis if the optimiser allows."""
+        """Return what ``improve`` gives for each of several runs: one more batched axis, if the optimiser allows."""
         if self.optimizer not in ELEMENTWISE or processes.count() > 1:
             return super().improve_together(adapter, metas, states, batches, generators)
         meta, experiences, query = (
