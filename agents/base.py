@@ -310,7 +310,8 @@ class Agent(SB3Habits):
             tensorboard_log: as in the constructor.
 
         Raises:
-            CheckpointError: the file is missing, truncated, foreign, damaged, of another agent, or needs what was not handed in.
+            CheckpointError: the file is missing, truncated, foreign, damaged, of another agent, or needs what was not
+                handed in.
         """
         given = saving.Given(env, policy, rule, outer, dict(env_kwargs or {}), device, verbose, tensorboard_log)
         agent: Self = saving.load(cls, path, given)
