@@ -3,7 +3,14 @@
 import io
 import multiprocessing
 import os
+import re
+import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import IncompleteRead
+from pathlib import Path
+from urllib.error import URLError
+from zipfile import BadZipFile
 
 import numpy as np
 import pytest
@@ -303,6 +310,75 @@ def test_a_folder_without_omniglot_is_named(tmp_path):
         find_classes(tmp_path / "none")
     with pytest.raises(ConfigError, match="characters='mmal' is not known: did you mean 'maml'"):
         Omniglot(tmp_path, characters="mmal")
+
+
+@pytest.fixture
+def torchvision(tmp_path, monkeypatch):
+    """torchvision's class for Omniglot, but the archives come from ``root``'s tree and it can be told to fail."""
+
+    class Fake:
+        calls, inside, fails = [], 0, {}
+
+        def __init__(self, root, background, download):
+            part = PARTS[not background]
+            assert download
+            assert Fake.inside == 0, "another is at it"
+            Fake.inside += 1
+            time.sleep(0.01)
+            archive = Path(root) / "omniglot-py" / f"{part}.zip"
+            Fake.calls.append((part, archive.exists()))
+            if not archive.exists():
+                archive.parent.mkdir(parents=True, exist_ok=True)
+                archive.touch()
+                if part in Fake.fails:
+                    Fake.inside -= 1
+                    raise Fake.fails.pop(part)
+                shutil.copytree(tmp_path / "tree" / part, archive.with_suffix(""), dirs_exist_ok=True)
+            Fake.inside -= 1
+
+    monkeypatch.setattr("metarl.supervised.omniglot.datasets.Omniglot", Fake)
+    return Fake
+
+
+SMALL = {"ways": 2, "queries": 2, "download": True}
+
+
+def test_a_download_fetches_both_parts_once(root, tmp_path, torchvision):
+    fetched = tmp_path / "new" / "data"
+    assert len(Omniglot(fetched, **SMALL).class_names) == 12
+    Omniglot(fetched, **SMALL)
+    assert torchvision.calls == [(PARTS[0], False), (PARTS[1], False), (PARTS[0], True), (PARTS[1], True)]
+    assert [path.name for path in (fetched / CACHE).iterdir()] == ["omniglot-download.lock"]
+
+
+@pytest.mark.usefixtures("root")
+def test_downloads_that_start_together_follow_one_another(tmp_path, torchvision):
+    with ThreadPoolExecutor(3) as pool:
+        environments = list(pool.map(lambda _: Omniglot(tmp_path / "data", **SMALL), range(3)))
+    assert [len(env.class_names) for env in environments] == [12] * 3
+    assert sorted(torchvision.calls) == [(part, there) for part in PARTS for there in (False, True, True)]
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("error", [URLError("no route"), RuntimeError("corrupted"), BadZipFile("no zip"), IncompleteRead(b"")])
+def test_a_download_that_fails_is_named_and_can_be_tried_again(tmp_path, torchvision, error):
+    torchvision.fails[PARTS[1]] = error
+    says = (
+        rf"root='{tmp_path}/data' \({re.escape(str(error))}\): try again, or unpack images_background.zip .* leave download out"
+    )
+    with pytest.raises(DataError, match=f"download=True: Omniglot cannot be fetched into {says}"):
+        Omniglot(tmp_path / "data", **SMALL)
+    assert len(Omniglot(tmp_path / "data", **SMALL).class_names) == 12
+
+
+@pytest.mark.usefixtures("root")
+def test_a_download_that_was_stopped_is_begun_anew(tmp_path, torchvision):
+    torchvision.fails[PARTS[1]] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        Omniglot(tmp_path / "data", **SMALL)
+    torchvision.calls.clear()
+    assert len(Omniglot(tmp_path / "data", **SMALL).class_names) == 12
+    assert torchvision.calls == [(PARTS[0], False), (PARTS[1], False)]  # neither archive was taken for unpacked
 
 
 SIZES = {"Armenian": 41, "Bengali": 46, "Early_Aramaic": 22, "Futurama": 792, "Hebrew": 22, "Mkhedruli_(Georgian)": 41}
