@@ -398,3 +398,16 @@ def test_splits_have_the_papers_sizes(characters, sizes):
     hand = [[109, 110], [0, 1]]  # behind the first alphabets that validate
     starts = {"maml": [[0, 1], [6, 18], [2, 8]], "vinyals": [*hand, [1200, 1201]], "lake": [*hand, [964, 965]]}
     assert [classes[:2] for classes in splits.values()] == starts[characters]  # MAML's by NumPy's shuffle of seed 1
+
+
+@pytest.mark.skipif("METARL_OMNIGLOT" not in os.environ, reason="METARL_OMNIGLOT does not name the folder of the real Omniglot")
+def test_the_real_omniglot_is_whole():
+    env = Omniglot(os.environ["METARL_OMNIGLOT"], ways=5, train_ways=20)
+    assert [len(classes) for classes in env.splits.values()] == [1100, 100, 423]
+    assert env.class_names[0] == "images_background/Alphabet_of_the_Magi/character01"
+    assert env.class_names[-1] == "images_evaluation/ULOG/character26"
+    assert env._images.counts.tolist() == [20] * 1623
+    assert env._images.images.float().mean().item() / 255 == pytest.approx(0.084, abs=5e-4)  # ink on paper
+    assert env.sample_episodes(2, "train", torch.Generator()).support.inputs.shape == (2, 20, 1, 28, 28)
+    assert env.sample_episodes(2, "test", torch.Generator()).query.inputs.shape == (2, 75, 1, 28, 28)
+    assert env.count_classes("train") == 4400
