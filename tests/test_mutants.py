@@ -6,6 +6,7 @@ import pytest
 
 from tests.mutants.mutant import ROOT, Mutant, StaleError, load
 from tests.mutants.run import judge, run
+from tests.mutants.worker import Worker
 
 MUTANTS = load()
 
@@ -53,7 +54,9 @@ def test_the_runner_tells_caught_from_escaped_and_stale(tmp_path):
         mutant("no import", "import time", "import tmie"): ("stale", "pytest could not run: exit status 2"),
         mutant("fails anyway", "a + b", "a * b", "tests/test_broken.py"): ("stale", "exit status 1 without a fault"),
     }
-    assert run(list(expected), root=tmp_path) == expected
+    assert run(list(expected), root=tmp_path, imports=["pytest"]) == expected
+    worker = Worker(tmp_path, imports=["pytest"])
     endless = mutant("never ends", "return a + b", "time.sleep(60)")
-    assert judge(endless, tmp_path, number=1, limit=0.2) == ("caught", "ran past 0.2 seconds")
+    assert judge(endless, worker, number=9, limit=2.0) == ("caught", "ran past 2 seconds")
+    worker.close()
     assert (tmp_path / "sums.py").read_text() == files["sums.py"]

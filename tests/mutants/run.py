@@ -1,34 +1,35 @@
 """Run every deliberate fault against the tests that own its file: ``python -m tests.mutants.run [--only PATTERN]``.
 
-The checkout's files are copied to a temporary folder for each worker. A worker writes one fault into its copy, runs the
-tests that must notice, and puts the right text back. Before that each set of tests is run once without any fault: tests that
-fail anyway notice nothing. Exit status 0 if enough were caught and none is stale.
+The checkout's files are copied to a temporary folder for each worker. One fault at a time is written into a copy, the tests
+that must notice it are run there, and the right text is put back. Before that each set of tests is run once without any
+fault: tests that fail anyway notice nothing. Exit status 0 if enough were caught and none is stale.
 """
 
 import argparse
 import os
 import queue
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from tests.mutants.mutant import ROOT, Mutant, StaleError, load
+from tests.mutants.worker import RAN_ON, SLOW, Worker
 
+T = TypeVar("T")
 Verdict = Literal["caught", "escaped", "stale"]
 VERDICTS: dict[Verdict, str] = {"caught": "green", "escaped": "red", "stale": "yellow"}
-PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
 FAILED, PASSED = 1, 0
 """Pytest's exit statuses; others mean that it could not run: a fault that breaks an import tests nothing."""
 BAR = 0.95
@@ -44,27 +45,6 @@ def copy_checkout(root: Path, folder: Path) -> None:
         if source.is_symlink() or source.is_file():  # not what was deleted but is still in the index
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
-
-
-def run_tests(folder: Path, tests: Iterable[str], limit: float) -> int | None:
-    """Return pytest's exit status in a copy of the checkout; None if it ran past the limit, in seconds."""
-    env = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, *PYTEST, *tests],
-        cwd=folder,
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # so that what the tests start ends with them
-    )
-    try:
-        return process.wait(limit)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @contextmanager
@@ -87,26 +67,26 @@ def fault(mutant: Mutant, folder: Path, number: int) -> Iterator[None]:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def judge(mutant: Mutant, folder: Path, number: int, limit: float) -> tuple[Verdict, str]:
+def judge(mutant: Mutant, worker: Worker, number: int, limit: float) -> tuple[Verdict, str]:
     """Return whether the tests notice a fault, and what there is to say of it."""
     try:
-        with fault(mutant, folder, number):
-            status = run_tests(folder, mutant.tests, limit)
+        with fault(mutant, worker.folder, number):
+            status = worker.run(mutant.tests, limit)
     except StaleError as error:
         return "stale", str(error)
     if status == FAILED:
         return "caught", ""
-    if status is None:
+    if status == RAN_ON:
         return "caught", f"ran past {limit:g} seconds"
     return ("escaped", mutant.why) if status == PASSED else ("stale", f"pytest could not run: exit status {status}")
 
 
-def check(tests: Sequence[str], folder: Path, limit: float) -> str:
+def check(tests: Sequence[str], worker: Worker, limit: float) -> str:
     """Return what is wrong with tests that do not pass without a fault, or nothing."""
-    status = run_tests(folder, tests, limit)
+    status = worker.run(tests, limit)
     if status == PASSED:
         return ""
-    return f"ran past {limit:g} seconds without a fault" if status is None else f"exit status {status} without a fault"
+    return f"ran past {limit:g} seconds without a fault" if status == RAN_ON else f"exit status {status} without a fault"
 
 
 def run(
@@ -114,6 +94,7 @@ def run(
     root: Path = ROOT,
     jobs: int = 2,
     limit: float = 600,
+    imports: Sequence[str] = SLOW,
     report: Callable[[str], None] = lambda line: None,
     console: Console | None = None,
 ) -> dict[Mutant, tuple[Verdict, str]]:
@@ -124,45 +105,55 @@ def run(
         root: the checkout, which is only read.
         jobs: how many run at once, each in a copy of its own.
         limit: seconds that one run of tests may take; a fault that makes them run on is caught.
+        imports: what each worker imports once.
         report: is told of each verdict, as a line.
         console: where the progress bar goes; none is shown without a terminal.
     """
     verdicts: dict[Mutant, tuple[Verdict, str]] = {}
     suites = list(dict.fromkeys(mutant.tests for mutant in mutants))
-    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary, ThreadPoolExecutor(jobs) as pool:
-        folders: queue.Queue[Path] = queue.Queue()
-        for job in range(jobs):
-            copy_checkout(root, Path(temporary, str(job)))
-            folders.put(Path(temporary, str(job)))
-
-        def lent(work: Callable[[Path], tuple[Verdict, str] | str]) -> tuple[Verdict, str] | str:
-            folder = folders.get()
-            try:
-                return work(folder)
-            finally:
-                folders.put(folder)
-
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, disable=console is None or not console.is_terminal) as progress:
-            bar = progress.add_task("tests without a fault", total=len(suites))
-            checks = {pool.submit(lent, lambda folder, tests=tests: check(tests, folder, limit)): tests for tests in suites}
-            unsound = {}
-            for done in as_completed(checks):
-                unsound[checks[done]] = str(done.result())
-                progress.advance(bar)
-            sound = [mutant for mutant in mutants if not unsound[mutant.tests]]
-            verdicts |= {mutant: ("stale", unsound[mutant.tests]) for mutant in mutants if unsound[mutant.tests]}
-            bar = progress.add_task("faults", total=len(sound))
-            work = {
-                pool.submit(lent, lambda folder, mutant=mutant, number=number: judge(mutant, folder, number, limit)): mutant
-                for number, mutant in enumerate(sound, 1)
-            }
-            for done in as_completed(work):
-                mutant, (verdict, note) = work[done], done.result()
-                verdicts[mutant] = verdict, note
-                progress.advance(bar)
-                report(f"{verdict:<8}{mutant.area}: {mutant.name}")
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+    shown = Progress(*columns, console=console, disable=console is None or not console.is_terminal)
+    with workers(root, jobs, imports) as lent, ThreadPoolExecutor(jobs) as pool, shown as progress:
+        bar = progress.add_task("tests without a fault", total=len(suites))
+        checks = {pool.submit(lent, partial(check, tests, limit=limit)): tests for tests in suites}
+        unsound = {}
+        for done in as_completed(checks):
+            unsound[checks[done]] = done.result()
+            progress.advance(bar)
+        verdicts |= {mutant: ("stale", unsound[mutant.tests]) for mutant in mutants if unsound[mutant.tests]}
+        sound = [mutant for mutant in mutants if not unsound[mutant.tests]]
+        bar = progress.add_task("faults", total=len(sound))
+        judged = {
+            pool.submit(lent, partial(judge, mutant, number=number, limit=limit)): mutant for number, mutant in enumerate(sound)
+        }
+        for finished in as_completed(judged):
+            mutant = judged[finished]
+            verdicts[mutant] = finished.result()
+            progress.advance(bar)
+            report(f"{verdicts[mutant][0]:<8}{mutant.area}: {mutant.name}")
     return {mutant: verdicts[mutant] for mutant in mutants}
+
+
+@contextmanager
+def workers(root: Path, jobs: int, imports: Sequence[str]) -> Iterator[Callable[[Callable[[Worker], T]], T]]:
+    """Yield what lends a worker, with a copy of the checkout of its own, to a function of it."""
+    idle: queue.Queue[Worker] = queue.Queue()
+
+    def lent(work: Callable[[Worker], T]) -> T:
+        worker = idle.get()
+        try:
+            return work(worker)
+        finally:
+            idle.put(worker)
+
+    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary, ExitStack() as stack:
+        for job in range(jobs):
+            folder = Path(temporary, str(job))
+            copy_checkout(root, folder)
+            worker = Worker(folder, imports)
+            stack.callback(worker.close)
+            idle.put(worker)
+        yield lent
 
 
 def show(verdicts: dict[Mutant, tuple[Verdict, str]], console: Console) -> None:
