@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test mutants lint types format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## meta-train Meta-SGD on 2D navigation and show what it learned
@@ -12,6 +12,9 @@ demo: $(VENV)/.installed  ## meta-train Meta-SGD on 2D navigation and show what 
 
 test: $(VENV)/.installed  ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+mutants: $(VENV)/.installed  ## see whether the tests notice deliberate faults
+	$(BIN)/python -m tests.mutants.run
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
