@@ -74,7 +74,7 @@ def failing(mischief):
         (
             "raise",
             30,
-            r"worker 1 raised ValueError: the simulator exploded in task {'mischief': 'raise'}; see what(.|\n)*Traceback",
+            r"worker 1 raised ValueError: the simulator exploded in task {'mischief': 'raise'}; see(.|\n)*Traceback",
         ),
         ("exit", 30, r"worker 1 stopped \(exit status 3\) in task {'mischief': 'exit'}; see what"),
         ("hang", 0.5, r"worker 1 gave no answer within 0.5 seconds in task {'mischief': 'hang'}; raise worker_timeout if"),
