@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metarl.errors import ConfigError, NonFiniteError, TaskError
-from metarl.problems import PolicyProblem, Rollouts
+from metarl.problems import PolicyProblem, Rollouts, Samples
 from metarl.sampling.distributions import Categorical, DiagonalGaussian
 from metarl.sampling.rollout import Trajectories, block_size, sample
 from metarl.sampling.row_stepper import RowStepper
@@ -76,6 +76,11 @@ def linear(weights):
     return apply
 
 
+def walks():
+    """Return rows of walks, none of which there is yet."""
+    return SteppedVectorEnv(RowStepper(make_walk), Walk.action_space, 5, DOUBLE)
+
+
 WEIGHTS = torch.tensor([0.5, -2.0], dtype=torch.float64)
 
 
@@ -100,10 +105,8 @@ class TestSample:
         trajectories = sample(script(), linear(WEIGHTS), GAUSSIAN, [0, 1], generator(), 2)
         assert trajectories.terminated.tolist() == [[True, False], [True, True]]
         assert trajectories.happened.sum(-1).tolist() == [[2, 4], [1, 3]]
-        observations = script().observations
-        assert trajectories.last_observations.flatten().tolist() == [
-            observations[r, t].item() for r, t in enumerate((2, 4, 1, 3))
-        ]
+        last = script().observations[range(4), (2, 4, 1, 3)]
+        assert torch.equal(trajectories.last_observations.flatten(0, 1), last)
         assert trajectories.rewards.flatten(0, 1)[0].tolist() == [*script().rewards[0, :2].tolist(), 0, 0]
 
     @pytest.mark.parametrize("lengths", [(2, None, 1, 3), (2, 2, 1, 2)])  # the second ends before the horizon
@@ -156,8 +159,7 @@ class TestBlocks:
         tasks, sampled = [{"goal": 1.0}, {"length": 2}, {"length": 3}], []
         for max_envs in (None, most):
             Walk.open = Walk.most = 0
-            env = SteppedVectorEnv(RowStepper(make_walk), make_walk().action_space, 5, DOUBLE)
-            Walk.open = Walk.most = 0
+            env = walks()
             sampled.append(sample(env, remembering, GAUSSIAN, tasks, generator(), 3, max_envs))
             env.close()
         assert Walk.most == block_size(9, most) <= most
@@ -172,9 +174,7 @@ class TestProblem:
 
         def make(rows):
             assert all(env.closed for env in made)
-            made.append(
-                Script(torch.zeros(rows, 3, 1, dtype=torch.float64), torch.zeros(rows, 2, dtype=torch.float64), [1] * rows)
-            )
+            made.append(Script(torch.zeros(rows, 3, 1).double(), torch.zeros(rows, 2).double(), [1] * rows))
             return made[-1]
 
         problem = PolicyProblem(GAUSSIAN, make, Rollouts(trajectories=2))
@@ -270,9 +270,8 @@ class TestProblem:
     def test_an_unfinished_value_must_be_finite(self):
         env = script()
         env.observations[1, 4] = torch.nan  # after the time limit
-        PolicyProblem(GAUSSIAN, lambda rows: env, Rollouts(trajectories=2)).collect(
-            linear(WEIGHTS), [0, 1], "query", generator()
-        )
+        problem = PolicyProblem(GAUSSIAN, lambda rows: env, Rollouts(trajectories=2))
+        problem.collect(linear(WEIGHTS), [0, 1], "query", generator())  # there nobody looks
         problem = PolicyProblem(GAUSSIAN, lambda rows: env, Rollouts(trajectories=2, time_limit_value=True))
         with pytest.raises(NonFiniteError, match="observation at the time limit is not finite in task 0"):
             problem.collect(linear(WEIGHTS), [0, 1], "query", generator())
@@ -326,8 +325,6 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
     problem = PolicyProblem(GAUSSIAN, lambda rows: script(), Rollouts(inner_loss=inner_loss))
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     log_prob = -0.5 * math.log(2 * math.pi)
-    from metarl.problems import Samples
-
     samples = Samples(one[:, None], zero[:, None], one, one, torch.zeros(1, 2).double(), one * log_prob, one, one, zero[0])
     expected = at_one - (log_prob if inner_loss == "log-likelihood" else 0)
     assert problem.loss(linear(one[0]), samples).item() == pytest.approx(expected)
@@ -427,9 +424,7 @@ class TestVectorEnvironments:
         tasks, sampled = env.unwrapped.sample_tasks(2), []
         for mode in ("auto", "sync"):
             vector = make_vector_env(env, 4, torch.zeros(0), mode)
-            policy = linear(torch.tensor([1.0, -1.0]))
-            two = lambda o, s: (torch.cat([policy(o)[0][..., :2], torch.zeros_like(o)], -1), s)  # noqa: E731
-            sampled.append(sample(vector, two, DiagonalGaussian(2), tasks, generator(), 2))
+            sampled.append(sample(vector, linear(torch.tensor([1.0, -1.0])), DiagonalGaussian(2), tasks, generator(), 2))
             vector.close()
         for native, stepped in zip(*sampled, strict=True):
             torch.testing.assert_close(native, stepped)
