@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.monitor import Monitor
 
 from metarl.errors import ConfigError, NonFiniteError, TaskError
 from metarl.problems import PolicyProblem, Rollouts, Samples
@@ -417,6 +418,10 @@ class TestVectorEnvironments:
             kinds[mode] = type(getattr(vector, "_stepper", vector.unwrapped if mode == "auto" else None)).__name__
         assert kinds == {"auto": "Navigation2DVector", "sync": "RowStepper", "workers": "WorkerPool"}
         assert (vector._stepper._count, vector._stepper._timeout) == (3, 7.0)
+
+    def test_a_monitor_does_not_hide_the_family(self):
+        env = Monitor(gym.make("metarl/Navigation2D-v0"))
+        assert type(make_vector_env(env, 2, DOUBLE).unwrapped).__name__ == "Navigation2DVector"
 
     def test_native_and_stepped_rows_are_the_same(self):
         env = gym.make("metarl/Navigation2D-v0")

@@ -107,12 +107,11 @@ class WorkerPool:
         Raises:
             WorkerError: see the class's module.
         """
-        if not self._workers:
-            self._start()
-        self._tasks = list(tasks)
+        self._tasks, self._shares = list(tasks), []
+        self._start(min(self._count, len(tasks)))
         bounds = np.linspace(0, len(tasks), len(self._workers) + 1).round().astype(int).tolist()
         self._shares = [slice(low, high) for low, high in pairwise(bounds)]
-        answers = self._ask("reset", lambda share: (self._tasks[share], list(seeds[share])))
+        answers = self._ask("reset", {i: (self._tasks[share], list(seeds[share])) for i, share in self._busy()})
         return np.concatenate(answers)
 
     def step(self, actions: Array) -> Steps:
@@ -121,33 +120,37 @@ class WorkerPool:
         Raises:
             WorkerError: see the class's module.
         """
-        answers: list[Steps] = self._ask("step", lambda share: (actions[share],))
+        answers: list[Steps] = self._ask("step", {i: (actions[share],) for i, share in self._busy()})
         return Steps(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
 
     def close(self) -> None:
         """Close the environments and end the processes; a later reset starts them anew."""
         if all(worker.process.poll() is None for worker in self._workers):
-            self._shares = [slice(0, 0)] * len(self._workers)
-            self._ask("close", lambda share: (), everyone=True)
+            self._shares = []
+            self._ask("close", {i: () for i in range(len(self._workers))})
         _stop(self._workers)
 
-    def _start(self) -> None:
-        self._workers.extend(_Worker() for _ in range(self._count))
-        self._ask("make", lambda share: (self._make,), everyone=True)
+    def _start(self, count: int) -> None:
+        """Start as many workers as are missing to ``count``, and hand each the function that makes environments."""
+        missing = range(len(self._workers), count)
+        self._workers.extend(_Worker() for _ in missing)
+        self._ask("make", {i: (self._make,) for i in missing})
 
-    def _ask(self, method: str, arguments: Callable[[slice], tuple[Any, ...]], everyone: bool = False) -> list[Any]:
-        """Send a request to every worker that has rows (or to everyone) and return their answers in the rows' order."""
-        asked = [i for i in range(len(self._workers)) if everyone or self._shares[i].start < self._shares[i].stop]
+    def _busy(self) -> list[tuple[int, slice]]:
+        """Return the workers that have rows, each with its share of them."""
+        return [(i, share) for i, share in enumerate(self._shares) if share.start < share.stop]
+
+    def _ask(self, method: str, requests: dict[int, tuple[Any, ...]]) -> list[Any]:
+        """Send some workers a request, each with its arguments, and return their answers in the same order."""
         answers: dict[int, Any] = {}
         try:
-            for i in asked:
-                share = slice(0, 0) if everyone else self._shares[i]
+            for i, arguments in requests.items():
                 try:
-                    self._workers[i].request(method, *arguments(share))
+                    self._workers[i].request(method, *arguments)
                 except (BrokenPipeError, ConnectionResetError):
                     self._fail(i, "stopped")
             deadline = time.monotonic() + self._timeout
-            waiting: dict[Connection[Any, Any], int] = {self._workers[i].connection: i for i in asked}
+            waiting: dict[Connection[Any, Any], int] = {self._workers[i].connection: i for i in requests}
             while waiting:
                 ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
                 if not ready:
@@ -165,7 +168,7 @@ class WorkerPool:
         except BaseException:
             _stop(self._workers)  # an answer that nobody has read would be taken for the next one's
             raise
-        return [answers[i] for i in asked]
+        return [answers[i] for i in requests]
 
     def _fail(self, i: int, what: str, trace: str = "") -> NoReturn:
         """Raise WorkerError for a worker."""
