@@ -31,10 +31,13 @@ def generator(seed=0):
 class Script:
     """A vector environment that says what is written, whatever is done: an observation and a reward for each row and step.
 
-    ``lengths`` are the steps after which rows terminate; those of None are cut off at the horizon.
+    ``lengths`` are the steps after which rows terminate; those of None are cut off at the horizon. ``strict`` has a row that is
+    cut off instead where it would terminate.
     """
 
     device, dtype = torch.device("cpu"), torch.float64
+
+    strict = None
 
     def __init__(self, observations, rewards, lengths):
         self.num_envs, self.horizon = rewards.shape
@@ -49,8 +52,11 @@ class Script:
     def tensor_step(self, actions):
         self.actions.append(actions)
         self.time += 1
-        cut_off = torch.full_like(self.lengths, self.time == self.horizon, dtype=torch.bool)
-        return self.observations[:, self.time], self.rewards[:, self.time - 1], self.time == self.lengths, cut_off
+        terminated = self.time == self.lengths
+        cut_off = torch.full_like(terminated, self.time == self.horizon)
+        if self.strict is not None:
+            cut_off[self.strict], terminated[self.strict] = terminated[self.strict].item(), False
+        return self.observations[:, self.time], self.rewards[:, self.time - 1], terminated, cut_off
 
     def close(self):
         self.closed = True
@@ -110,6 +116,13 @@ class TestSample:
         assert torch.equal(trajectories.last_observations.flatten(0, 1), last)
         assert trajectories.rewards.flatten(0, 1)[0].tolist() == [*script().rewards[0, :2].tolist(), 0, 0]
 
+    def test_an_episode_may_be_cut_off_before_the_horizon(self):
+        env = script()
+        env.strict = 2
+        trajectories = sample(env, linear(WEIGHTS), GAUSSIAN, [0, 1], generator(), 2)
+        assert trajectories.terminated.tolist() == [[True, False], [False, True]]
+        assert trajectories.happened.sum(-1).tolist() == [[2, 4], [1, 3]]
+
     @pytest.mark.parametrize("lengths", [(2, None, 1, 3), (2, 2, 1, 2)])  # the second ends before the horizon
     def test_a_step_that_did_not_happen_repeats_the_first(self, lengths):
         trajectories = sample(script(torch.nan, lengths), linear(WEIGHTS), GAUSSIAN, [0, 1], generator(), 2)
@@ -133,6 +146,16 @@ class TestSample:
         moved = trajectories.last_observations[..., 0] - trajectories.observations[..., 0, 0]
         torch.testing.assert_close(moved, torch.full((2, 3), 1.0, dtype=torch.float64), rtol=0, atol=1e-6)
         env.close()
+
+    def test_a_policy_sees_nothing_but_what_happened(self):
+        seen = []
+
+        def apply(observations, state):
+            seen.append(observations)
+            return linear(WEIGHTS)(observations, state)
+
+        sample(script(torch.nan), apply, GAUSSIAN, [0, 1], generator(), 2)
+        assert torch.stack(seen).isfinite().all()
 
     def test_no_tasks(self):
         with pytest.raises(TaskError, match=r"tasks=\[\] is empty"):
