@@ -142,6 +142,18 @@ def test_the_baseline_at_a_time_limit_values_what_was_cut_off():
     assert wrong.final.tolist() == [[0] * 8]
 
 
+def test_the_baseline_at_a_time_limit_knows_the_time():
+    """A reward of t at step t is worth 2 t + 2 from then on, at a discount of one half."""
+    lengths = torch.arange(20, 52, 4)
+    happened = torch.arange(50) < lengths[None, :, None]
+    rewards = torch.where(happened, torch.arange(50, dtype=torch.float64), 0)
+    nothing = torch.zeros(1, 8, 50, 1, dtype=torch.float64)
+    limit = TimeLimit(nothing[:, :, 0], torch.ones(1, 8, dtype=torch.bool), 0.5)
+    values = linear_baseline(nothing, discounted_sums(rewards, 0.5), happened, limit=limit)
+    torch.testing.assert_close(values.final[0], 2.0 * lengths + 2, rtol=0, atol=0.05, check_dtype=False)
+    torch.testing.assert_close(values.steps[0, 7, :48], 2 * torch.arange(48.0) + 2, rtol=0, atol=0.05, check_dtype=False)
+
+
 def test_normalisation_counts_only_what_happened():
     advantages = torch.tensor([[[1.0, 3.0, 0.0], [5.0, 0.0, 0.0]]])
     happened = torch.tensor([[[True, True, False], [True, False, False]]])

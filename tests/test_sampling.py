@@ -31,13 +31,13 @@ def generator(seed=0):
 class Script:
     """A vector environment that says what is written, whatever is done: an observation and a reward for each row and step.
 
-    ``lengths`` are the steps after which rows terminate; those of None are cut off at the horizon. ``strict`` has a row that is
-    cut off instead where it would terminate.
+    ``lengths`` are the steps after which rows terminate; those of None are cut off at the horizon. ``cut_row`` is one that
+    is cut off instead, and terminates afterwards.
     """
 
     device, dtype = torch.device("cpu"), torch.float64
 
-    strict = None
+    cut_row = None
 
     def __init__(self, observations, rewards, lengths):
         self.num_envs, self.horizon = rewards.shape
@@ -52,10 +52,11 @@ class Script:
     def tensor_step(self, actions):
         self.actions.append(actions)
         self.time += 1
-        terminated = self.time == self.lengths
+        terminated = self.time >= self.lengths
         cut_off = torch.full_like(terminated, self.time == self.horizon)
-        if self.strict is not None:
-            cut_off[self.strict], terminated[self.strict] = terminated[self.strict].item(), False
+        if self.cut_row is not None:
+            cut_off[self.cut_row] = terminated[self.cut_row]
+            terminated[self.cut_row] = self.time > self.lengths[self.cut_row]
         return self.observations[:, self.time], self.rewards[:, self.time - 1], terminated, cut_off
 
     def close(self):
@@ -118,7 +119,7 @@ class TestSample:
 
     def test_an_episode_may_be_cut_off_before_the_horizon(self):
         env = script()
-        env.strict = 2
+        env.cut_row = 2
         trajectories = sample(env, linear(WEIGHTS), GAUSSIAN, [0, 1], generator(), 2)
         assert trajectories.terminated.tolist() == [[True, False], [False, True]]
         assert trajectories.happened.sum(-1).tolist() == [[2, 4], [1, 3]]
