@@ -220,6 +220,24 @@ class TestProblem:
         assert open_then == [6, 2, 4]
         assert Walk.open == 0
 
+    def test_max_envs_limits_what_it_makes(self):
+        collected, asked = [], []
+
+        def make(rows):
+            asked.append(rows)
+            return walks()
+
+        for max_envs in (None, 3):
+            Walk.open = Walk.most = 0
+            problem = PolicyProblem(GAUSSIAN, make, Rollouts(trajectories=4, max_envs=max_envs))
+            forward = lambda observations, state: (observations[..., 1:] * torch.tensor([0.1, STILL]), state)  # noqa: E731
+            collected.append(problem.collect(forward, [{}, {"length": 2}], "support", generator()))
+            problem.close()
+        assert asked == [8, 3]
+        assert Walk.most == 3
+        for whole, blocks in zip(*collected, strict=True):
+            assert torch.equal(whole, blocks)
+
     def test_counts_and_measures_by_hand(self):
         problem = PolicyProblem(GAUSSIAN, lambda rows: script(torch.nan), Rollouts(trajectories=2))
         samples = problem.collect(linear(WEIGHTS), [0, 1], "support", generator())
