@@ -6,9 +6,17 @@ Importing it registers the Gymnasium ids, by name; environments and agents are i
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
+from metarl.registry import register_adapter as register_adapter
+from metarl.registry import register_agent as register_agent
+from metarl.registry import register_family as register_family
+from metarl.registry import register_network as register_network
+from metarl.registry import register_outer_loop as register_outer_loop
+from metarl.registry import register_preset as register_preset
+from metarl.registry import register_rule as register_rule
+from metarl.registry import register_table as register_table
 
 if TYPE_CHECKING:
+    from metarl.adapters import Adapter as Adapter
     from metarl.agents import MAML as MAML
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
     from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.agents import NearestNeighbour as NearestNeighbour
+    from metarl.agents import ProtoNet as ProtoNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
@@ -45,6 +54,7 @@ _HOMES = {
         "BaselinePlusPlus",
         "Finetuning",
         "NearestNeighbour",
+        "ProtoNet",
         "TrainFromScratch",
         "Evaluation",
         "MAML",
@@ -54,6 +64,7 @@ _HOMES = {
         "TURTLE",
         "learn_side_by_side",
     ),
+    "metarl.adapters": ("Adapter",),
     "metarl.envs": ("TaskAdapter", "TaskFamily"),
     "metarl.learner": ("Layout", "Learner"),
     "metarl.outer": ("GradientDescent", "HypergradientDescent", "Pretraining", "TRPO"),
@@ -72,27 +83,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOME_OF])
-
-
-def _register() -> None:
-    navigation = {
-        "entry_point": "metarl.envs.navigation:Navigation2D",
-        "vector_entry_point": "metarl.envs.navigation:Navigation2DVector",
-        "max_episode_steps": 100,
-    }
-    specs: dict[str, dict[str, Any]] = {
-        "metarl/Navigation2D-v0": navigation,
-        "metarl/Navigation2DVaryingStart-v0": {**navigation, "kwargs": {"varying_start": True}},
-        "metarl/BernoulliBandit-v0": {"entry_point": "metarl.envs.bandit:BernoulliBandit", "max_episode_steps": 20},
-        "metarl/Sine-v0": {"entry_point": "metarl.supervised.sine:Sine"},
-        "metarl/Omniglot-v0": {"entry_point": "metarl.supervised.omniglot:Omniglot"},
-        "metarl/MiniImageNet-v0": {"entry_point": "metarl.supervised.miniimagenet:MiniImageNet"},
-        "metarl/CUB-v0": {"entry_point": "metarl.supervised.cub:CUB"},
-        "metarl/ImageFolder-v0": {"entry_point": "metarl.supervised.image_folder:ImageFolder"},
-    }
-    for name, spec in specs.items():
-        if name not in gymnasium.registry:
-            gymnasium.register(name, **spec)
-
-
-_register()

@@ -1,5 +1,6 @@
 """A learner: an nn.Module as a function of one flat parameter vector theta."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarl.batch_norm import BatchNorm, Statistics, with_own_batch_norm
 from metarl.errors import ConfigError, unknown_name
+from metarl.normalisation import Averaging, BatchNorm, Statistics, Use, with_our_batch_norm
+
+Averages = dict[str, Tensor]
+"""What normalisation layers normalise with, by name: means and variances, and how many batches they are of."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,19 @@ class Layout:
 
 
 class Learner:
-    """Turns a module into a function of theta, and says which of its parameters a task may change.
+    """Turns a module into a pure function of theta, and says which of its parameters a task may change.
 
-    The adapted parameters are theta, shape (P,). The others are meta-learned too but stay the same for every task:
-    the shared vector, shape (S,). ``join`` puts the two together as the vector that the module is called with.
+    The adapted parameters are theta, shape (P,). The others are meta-learned too but stay the same for every task: the shared
+    vector, shape (S,). The learner holds the module's structure only: parameters and averages come in with every call, and
+    come out beside the outputs where they are tracked.
 
     Args:
-        module: the network; its current parameters are where meta-learning starts.
+        module: the network; its current parameters are where meta-learning starts. It is left as it is.
         adapted: which parameters the inner loop changes. ``"all"`` as in MAML; ``"head"``, the last layer only, as in
             ANIL (Raghu et al. 2020, "Rapid Learning or Feature Reuse?"); or patterns such as ``["head.*", "*.bias"]``.
         batch_norm: whose statistics batch-normalisation uses: ``"batch"``, those of the set at hand, support or query
             (transductive, as MAML and TURTLE); ``"support"``, those of the task's support set, for the query set too;
-            ``"running"``, averages over training, as ``track`` keeps them. PyTorch's layers are replaced by ``BatchNorm``.
+            ``"running"``, averages over training. PyTorch's layers are replaced by ``BatchNorm``.
 
     Raises:
         ConfigError: nothing matches ``adapted``, the module has no parameters, ``batch_norm`` is unknown or there is none, or
@@ -78,14 +83,16 @@ class Learner:
     """
 
     def __init__(self, module: nn.Module, adapted: str | Sequence[str] = "all", batch_norm: Statistics = "batch") -> None:
-        module = with_own_batch_norm(module)  # a copy, if it has any: the layers hold this learner's statistics
-        self.module = module
-        self._norms = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
+        module = with_our_batch_norm(module)
+        norms = [layer for layer in module.modules() if isinstance(layer, Averaging)]
+        has_batch_norm = any(isinstance(layer, BatchNorm) for layer in norms)
         if batch_norm not in get_args(Statistics):
             raise unknown_name("batch_norm", batch_norm, get_args(Statistics))
-        if not self._norms and batch_norm != "batch":
+        if not has_batch_norm and batch_norm != "batch":
             raise ConfigError(f"batch_norm={batch_norm!r}: {type(module).__name__} has no batch-norm layer; give 'batch'")
-        self.batch_norm: Statistics | None = batch_norm if self._norms else None
+        self.batch_norm: Statistics | None = batch_norm if has_batch_norm else None
+        self.keeps_averages = bool(norms) and (batch_norm == "running" or not has_batch_norm)
+        """Whether averages over training are part of what is learned."""
         _refuse_unsound_layers(module)
         named = dict(module.named_parameters())
         if not named:
@@ -93,97 +100,106 @@ class Learner:
         chosen = _choose(list(named), adapted)
         self.layout = _layout(named, [name for name in named if name in chosen])
         self.shared_layout = _layout(named, [name for name in named if name not in chosen])
-        self._joined = Layout(self.layout.names + self.shared_layout.names, self.layout.shapes + self.shared_layout.shapes)
+        self.shapes = {name: value.shape for name, value in named.items()}
+        """The shape of every parameter, by name, in the module's order."""
+        tracked, self._constants = _buffers(module)
+        self._averages = {name: value.to("meta") for name, value in tracked.items()}
+        self._structure: dict[Use, nn.Module] = {
+            use: _structure(module, use) for use in (get_args(Use) if norms else ("batch",))
+        }
 
-    def initial(self) -> tuple[Tensor, Tensor]:
-        """Return copies of the module's own parameters: theta, shape (P,), and the shared vector, shape (S,)."""
-        named = {name: parameter.detach().clone() for name, parameter in self.module.named_parameters()}
-        theta = self.layout.flatten(named)
-        return theta, self.shared_layout.flatten(named).to(theta)
-
-    def join(self, theta: Tensor, shared: Tensor) -> Tensor:
-        """Return the full parameters of one task or of many, shape (..., P + S), from theta, shape (..., P)."""
-        if shared.numel() == 0:
-            return theta
-        return torch.cat([theta, shared.expand(*theta.shape[:-1], -1)], dim=-1)
-
-    def __call__(self, parameters: Tensor, inputs: Tensor, support: Tensor | None = None) -> Tensor:
-        """Return the module's output on ``inputs`` with full parameters of shape (P + S,); one task, ``vmap`` for more.
+    def initial(self, module: nn.Module) -> tuple[Tensor, Tensor, Averages]:
+        """Return copies of a module's numbers, where meta-learning starts.
 
         Args:
-            parameters: the full parameters.
-            inputs: shape (examples, ...).
-            support: the task's support inputs, shape (others, ...), from which batch-normalisation takes its statistics under
-                ``batch_norm="support"``; ``inputs`` themselves unless given.
+            module: the one that the learner was made with, or another of the same architecture.
+
+        Returns:
+            Theta, shape (P,), the shared vector, shape (S,), and the averages, which are empty if none are kept.
         """
-        return self._call(self.unflatten(parameters), inputs, support)
+        named = {name: value.detach().clone() for name, value in module.named_parameters()}
+        theta = self.layout.flatten(named)
+        averages = _buffers(with_our_batch_norm(module))[0] if self.keeps_averages else {}
+        return theta, self.shared_layout.flatten(named).to(theta), averages
 
-    def _call(self, named: dict[str, Tensor], inputs: Tensor, support: Tensor | None) -> Tensor:
-        first = 0 if support is None or self.batch_norm != "support" else len(support)
-        self._set_norms(self.batch_norm or "batch", first)
-        together = torch.cat([support, inputs]) if first and support is not None else inputs
-        output: Tensor = functional_call(self.module, named, together)
-        return output[first:]
-
-    def _set_norms(self, statistics: Statistics, support: int = 0, tracking: bool = False) -> None:
-        for layer in self._norms:
-            layer.statistics, layer.support, layer.tracking = statistics, support, tracking
-
-    @property
-    def shapes(self) -> dict[str, torch.Size]:
-        """The shape of every parameter, by name."""
-        return dict(zip(self._joined.names, self._joined.shapes, strict=True))
-
-    def unflatten(self, parameters: Tensor) -> dict[str, Tensor]:
-        """Return views of full parameters, shape (P + S,), under their names and shapes."""
-        return self._joined.unflatten(parameters)
-
-    @property
-    def head(self) -> list[str]:
-        """The names of the last layer's parameters."""
-        return _head([name for name, _ in self.module.named_parameters()])
-
-    def pretrain(self, theta: Tensor, shared: Tensor | None, head: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-        """Return the output with other parameters in the last layer, such as a classifier of more classes, or features.
-
-        Batch-norm layers use the batch's statistics, and put them into their running averages.
+    def __call__(
+        self,
+        theta: Tensor,
+        shared: Tensor,
+        inputs: Tensor,
+        averages: Averages | None = None,
+        replaced: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Return the module's output on ``inputs``, shape (examples, ...); one task, ``vmap`` for more.
 
         Args:
             theta: the adapted parameters, shape (P,).
             shared: the shared ones, shape (S,).
-            head: the last layer's, by name.
             inputs: shape (examples, ...).
+            averages: what the normalisation layers normalise with; the batch's own moments if empty or None.
+            replaced: parameters by name that take the place of the vectors', such as another classifier's.
         """
-        named = self.layout.unflatten(theta) | ({} if shared is None else self.shared_layout.unflatten(shared))
-        self._set_norms("batch", tracking=True)
-        try:
-            output: Tensor = functional_call(self.module, {**named, **head}, inputs)
-        finally:
-            self._set_norms("batch")
+        return self._call("averages" if averages else "batch", theta, shared, inputs, dict(averages or {}), replaced)
+
+    def track(
+        self,
+        theta: Tensor,
+        shared: Tensor,
+        inputs: Tensor,
+        averages: Averages,
+        replaced: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Averages]:
+        """Return the output with the batch's own moments, and the averages with these moments put in; see ``__call__``."""
+        averages = dict(averages)
+        return self._call("track" if averages else "batch", theta, shared, inputs, averages, replaced), averages
+
+    def moments(self, theta: Tensor, shared: Tensor, inputs: Tensor) -> Averages:
+        """Return the moments of one batch at every batch-norm layer, as averages to call with; differentiable."""
+        # averages of nothing: the first batch's moments take their place
+        nothing = {name: torch.zeros_like(value, device=inputs.device) for name, value in self._averages.items()}
+        return self.track(theta, shared, inputs, nothing)[1]
+
+    def _call(
+        self,
+        use: Use,
+        theta: Tensor,
+        shared: Tensor,
+        inputs: Tensor,
+        averages: Averages,
+        replaced: Mapping[str, Tensor] | None,
+    ) -> Tensor:
+        values = {**self.unflatten(theta, shared), **(replaced or {}), **self._constants, **averages}
+        output: Tensor = functional_call(self._structure[use], values, inputs)
+        averages.update((name, values[name]) for name in averages)  # functional_call puts there what a layer has changed
         return output
 
-    def features(self, parameters: Tensor, inputs: Tensor, support: Tensor | None = None) -> Tensor:
-        """Return what the last layer is given, shape (examples, features); see ``__call__`` for the arguments."""
-        size = self.shapes[self.head[0]][1]
-        eye = torch.eye(size, device=parameters.device, dtype=parameters.dtype)
-        named = self.unflatten(parameters)
-        for name in self.head:
-            named[name] = eye if name == self.head[0] else eye.new_zeros(size)
-        return self._call(named, inputs, support)
+    def unflatten(self, theta: Tensor, shared: Tensor) -> dict[str, Tensor]:
+        """Return views of theta, shape (P,), and the shared vector, shape (S,), under the parameters' names and shapes."""
+        return self.layout.unflatten(theta) | self.shared_layout.unflatten(shared)
 
     @property
-    def running(self) -> dict[str, Tensor]:
-        """The running averages of the batch-norm layers, by name; empty unless they are used."""
-        return dict(self.module.named_buffers()) if self.batch_norm == "running" else {}
+    def head(self) -> list[str]:
+        """The names of the last layer's parameters."""
+        return _head(list(self.shapes))
 
-    def track(self, parameters: Tensor, inputs: Tensor) -> None:
-        """Put the statistics of a batch of inputs, under parameters of shape (P + S,), into the running averages."""
-        self._set_norms("batch", tracking=True)
-        try:
-            with torch.no_grad():
-                functional_call(self.module, self.unflatten(parameters), inputs)
-        finally:
-            self._set_norms("batch")
+
+def _structure(module: nn.Module, use: Use) -> nn.Module:
+    """Return the module without its numbers, which come with every call, its normalisation layers set for one use."""
+    structure = copy.deepcopy(module).to("meta")
+    for layer in structure.modules():
+        if isinstance(layer, Averaging):
+            layer.use = use
+    return structure
+
+
+def _buffers(module: nn.Module) -> tuple[Averages, dict[str, Tensor]]:
+    """Return copies of the averages of the module's normalisation layers, and of all its other buffers, by name."""
+    norms = {name for name, layer in module.named_modules() if isinstance(layer, Averaging)}
+    buffers = {name: value.detach().clone() for name, value in module.named_buffers()}
+    tracked = {name for name in buffers if name.rpartition(".")[0] in norms}
+    return {name: buffers[name] for name in buffers if name in tracked}, {
+        name: value for name, value in buffers.items() if name not in tracked
+    }
 
 
 def _layout(named: Mapping[str, Tensor], names: Sequence[str]) -> Layout:

@@ -35,7 +35,7 @@ def alone() -> Iterator[None]:
         _alone = before
 
 
-def own_rows(tasks: int) -> slice:
+def rows_of_this(tasks: int) -> slice:
     """Return which rows of a meta-batch are this process's.
 
     Raises:

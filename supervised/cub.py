@@ -22,8 +22,9 @@ TURTLE_SEED = 1337
 
 
 class CUB(ImageEpisodes):
-    """Birds in colour, 84x84, the whole photograph scaled; see ``ImageEpisodes`` for observation, action and reward.
+    """CUB-200-2011: photographs of 200 species of birds, 84x84.
 
+    The whole photograph is scaled; see ``ImageEpisodes`` for observation, action and reward.
     TURTLE's code drops the photographs that are not in colour; here they are converted. Chen et al. crop and jitter the
     photographs that they train on, and the middle of those they test on; here nothing is cropped.
 
@@ -34,7 +35,7 @@ class CUB(ImageEpisodes):
       Classification"); `"turtle"`, 70, 15 and 15 per cent, 140, 30 and 30, shuffled by TURTLE's seed (its code shuffles
       them in the order in which the file system lists them, so that its own species cannot be told).
     - `size`: the photographs' side.
-    - `ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalization`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.

@@ -27,7 +27,9 @@ Lists = Mapping[Split, Mapping[str, list[str]]]
 
 
 class MiniImageNet(ImageEpisodes):
-    """Photographs in colour, 84x84, the whole photograph scaled; see ``ImageEpisodes`` for observation, action and reward.
+    """miniImageNet: photographs of 100 classes of ImageNet, 84x84.
+
+    The whole photograph is scaled; see ``ImageEpisodes`` for observation, action and reward.
 
     ## Arguments
     - `root`: the folder, or the one above it if it is called miniimagenet, mini-imagenet or mini_imagenet, of one of
@@ -41,7 +43,7 @@ class MiniImageNet(ImageEpisodes):
       folders must be complete. `train.txt`, `val.txt` and `test.txt` (or `miniimagenet_train.txt`, ...), one WordNet id a
       line, choose classes only: the first 600 photographs are taken, which are not Ravi and Larochelle's; those are only in
       their csv files.
-    - `ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalization`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.
@@ -80,7 +82,7 @@ def _find(root: Path, class_lists: Path | None) -> tuple[Path, dict[Split, Files
         if listed and (folder / "images").is_dir():
             return folder, _in_one_folder(folder / "images", listed)
         listed = listed or _id_lists(class_lists or folder) or {}
-        classes = [name for own in listed.values() for name in own]
+        classes = [name for of_split in listed.values() for name in of_split]
         for photographs in (folder, folder / "ILSVRC2012_img_train", folder / "train"):
             if any((photographs / name).is_dir() for name in classes):
                 return folder, _of_ilsvrc(photographs, listed)
@@ -100,16 +102,16 @@ def _csv_lists(folder: Path) -> Lists | None:
 
 
 def _read_csv(path: Path) -> dict[str, list[str]]:
-    found: dict[str, dict[str, None]] = {}
+    classes: dict[str, dict[str, None]] = {}  # the inner dictionary is an ordered set
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.DictReader(file, skipinitialspace=True)
         for row in rows:
             if not row.get("filename") or not row.get("label"):
                 raise DataError(f"{path}, line {rows.line_num}: expected the columns filename,label; fetch the file again")
-            found.setdefault(row["label"], {})[row["filename"]] = None
-    if not found:
+            classes.setdefault(row["label"], {})[row["filename"]] = None
+    if not classes:
         raise DataError(f"{path} lists no photographs: fetch it again")
-    return {name: list(own) for name, own in found.items()}
+    return {name: list(photographs) for name, photographs in classes.items()}
 
 
 def _id_lists(folder: Path) -> Lists | None:
@@ -124,16 +126,20 @@ def _id_lists(folder: Path) -> Lists | None:
 def _in_one_folder(images: Path, listed: Lists) -> dict[Split, Files]:
     present = set(os.listdir(images))
     for split, classes in listed.items():
-        for own in classes.values():
-            for name in own:
+        for photographs in classes.values():
+            for name in photographs:
                 if name not in present:
                     raise DataError(f"{name} of {LISTS[split]}.csv is not in {images}: unpack the archive again")
-    return {split: {label: [images / name for name in own] for label, own in listed[split].items()} for split in listed}
+    return {
+        split: {label: [images / name for name in photographs] for label, photographs in classes.items()}
+        for split, classes in listed.items()
+    }
 
 
 def _of_ilsvrc(photographs: Path, listed: Lists) -> dict[Split, Files]:
     return {
-        split: {label: _chosen(photographs / label, own) for label, own in classes.items()} for split, classes in listed.items()
+        split: {label: _chosen(photographs / label, names) for label, names in classes.items()}
+        for split, classes in listed.items()
     }
 
 
@@ -156,12 +162,12 @@ def _chosen(folder: Path, names: list[str]) -> list[Path]:
 
 def _by_number(folder: Path) -> list[Path]:
     """Return the photographs of a class in the order of the numbers that their names end with."""
-    found = {}
+    numbers = {}
     for path in image_files(folder) if folder.is_dir() else []:
         number = re.search(r"(\d+)$", path.stem)
         if number is None:
             raise DataError(f"{path} does not end with a number, as ILSVRC's n01532829_1234.JPEG does: remove it")
-        found[path] = int(number[1])
-    if not found:
+        numbers[path] = int(number[1])
+    if not numbers:
         raise DataError(f"class {folder.name} of the lists has no photographs in {folder}: unpack {folder.name}.tar there")
-    return sorted(found, key=lambda path: found[path])
+    return sorted(numbers, key=lambda path: numbers[path])

@@ -25,7 +25,9 @@ VALIDATION_ALPHABETS = ("Hebrew", "Mkhedruli_(Georgian)", "Armenian", "Early_Ara
 
 
 class Omniglot(ImageEpisodes):
-    """Characters, 28x28, ink 1 on paper 0; see ``ImageEpisodes`` for observation, action and reward.
+    """Omniglot: 1,623 handwritten characters of 50 alphabets, 28x28.
+
+    Ink is 1 on paper of 0; see ``ImageEpisodes`` for observation, action and reward.
 
     ## Arguments
     - `root`: the folder that holds `images_background` and `images_evaluation`, or torchvision's root (with `omniglot-py`).
@@ -35,7 +37,7 @@ class Omniglot(ImageEpisodes):
       the background alphabets (without those five, 792; validation 172) against the evaluation alphabets (659).
     - `seed`: of MAML's split.
     - `rotations`: `"classes"` as in the papers unless given; see ``ImageEpisodes``.
-    - `ways`, `shots`, `queries`, `split`, `reduction`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `queries`, `split`, `reduction`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.
@@ -57,7 +59,9 @@ class Omniglot(ImageEpisodes):
             for background in (True, False):
                 datasets.Omniglot(str(root), background, download=True)
         folder = _folder(Path(root))
-        files = {f"{part}/{name}": own for part in PARTS for name, own in find_classes(folder / part, depth=2).items()}
+        files = {
+            f"{part}/{name}": drawings for part in PARTS for name, drawings in find_classes(folder / part, depth=2).items()
+        }
         decoding = Decoding((28, 28), "L", "lanczos", inverted=True)
         images = load_images(folder, "omniglot-28", files, decoding)
         super().__init__(images, split_characters(images.names, characters, seed), rotations=rotations, **options)

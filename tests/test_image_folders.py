@@ -39,7 +39,7 @@ def shades(env):
     whole = env._images.images
     assert (whole == whole[:, :1, :1, :1]).all()
     parts = torch.split(whole[:, 0, 0, 0], env._images.counts.tolist())
-    return {name: own.tolist() for name, own in zip(env.class_names, parts, strict=True)}
+    return {name: brightness.tolist() for name, brightness in zip(env.class_names, parts, strict=True)}
 
 
 @pytest.mark.parametrize(("family", "validation"), [(MiniImageNet, "val"), (ImageFolder, "validation")])
@@ -113,19 +113,23 @@ def test_cub_splits(tmp_path, above):
             paint(tmp_path / above / name / f"{i}.jpg", k)
     env, turtle = CUB(tmp_path, **SMALL), CUB(tmp_path, classes="turtle", **SMALL).splits
     assert shades(env) == {name: [k, k] for k, name in enumerate(names)}
-    assert [(len(own), own[:3]) for own in env.splits.values()] == [(100, (0, 2, 4)), (50, (1, 5, 9)), (50, (3, 7, 11))]
-    assert [len(own) for own in turtle.values()] == [140, 30, 30]
+    assert [(len(classes), classes[:3]) for classes in env.splits.values()] == [
+        (100, (0, 2, 4)),
+        (50, (1, 5, 9)),
+        (50, (3, 7, 11)),
+    ]
+    assert [len(classes) for classes in turtle.values()] == [140, 30, 30]
     for splits in (env.splits, turtle):
-        assert sorted(i for own in splits.values() for i in own) == list(range(200))
+        assert sorted(i for classes in splits.values() for i in classes) == list(range(200))
 
 
 def test_an_image_folder_is_divided_by_its_seed(tmp_path):
     paint_classes(tmp_path, [f"class{k:02d}" for k in range(25)])
     first, again, other = (ImageFolder(tmp_path, seed=seed, **SMALL).splits for seed in (0, 0, 1))
-    assert [len(own) for own in first.values()] == [16, 4, 5]
-    assert sorted(i for own in first.values() for i in own) == list(range(25))
+    assert [len(classes) for classes in first.values()] == [16, 4, 5]
+    assert sorted(i for classes in first.values() for i in classes) == list(range(25))
     assert first == again != other
-    assert [len(own) for own in split_classes(3, (0, 0.5, 0.5), 0).values()] == [0, 2, 1]
+    assert [len(classes) for classes in split_classes(3, (0, 0.5, 0.5), 0).values()] == [0, 2, 1]
 
 
 def test_images_are_converted_and_scaled_and_other_files_passed_over(tmp_path):

@@ -54,7 +54,7 @@ def root(tmp_path):
 def load(root):
     """What a new process has: Omniglot's images, nothing of them in its memory."""
     _LOADED.clear()
-    files = {f"{part}/{name}": own for part in PARTS for name, own in find_classes(root / part, depth=2).items()}
+    files = {f"{part}/{name}": drawings for part in PARTS for name, drawings in find_classes(root / part, depth=2).items()}
     return load_images(root, "omniglot-28", files, DECODING)
 
 
@@ -86,13 +86,13 @@ def test_decoding_inverts_and_scales(root):
 
 
 def test_classes_are_in_the_official_order(root):
-    found = load(root)
+    loaded = load(root)
     alphabets = ["Early_Aramaic/character01", *(f"Greek/character0{i}" for i in (1, 2, 3)), "Korean/character01"]
-    assert found.names[:6] == tuple(f"images_background/{name}" for name in [*alphabets, "Korean/character02"])
-    assert found.names[6:] == tuple(name.replace("background", "evaluation") for name in found.names[:6])
-    assert found.counts.tolist() == [DRAWINGS] * 12
-    assert found.images.dtype == torch.uint8
-    assert numbers(found.images) == NUMBERS
+    assert loaded.names[:6] == tuple(f"images_background/{name}" for name in [*alphabets, "Korean/character02"])
+    assert loaded.names[6:] == tuple(name.replace("background", "evaluation") for name in loaded.names[:6])
+    assert loaded.counts.tolist() == [DRAWINGS] * 12
+    assert loaded.images.dtype == torch.uint8
+    assert numbers(loaded.images) == NUMBERS
 
 
 def test_the_second_load_decodes_nothing(root, reads):
@@ -131,9 +131,9 @@ def test_a_changed_folder_is_decoded_anew(root, change):
         os.utime(path, ns=(0, before.st_mtime_ns + (change == "time")))
     now = {"added": [0x5555555, 3], "removed": []}.get(change, [3])
     expected = [*NUMBERS[:row], *now, *NUMBERS[row + 1 :]]
-    found = load(root)
-    assert numbers(found.images) == expected
-    assert found.counts.sum() == len(expected)
+    loaded = load(root)
+    assert numbers(loaded.images) == expected
+    assert loaded.counts.sum() == len(expected)
     assert numbers(load(root).images) == expected
 
 
@@ -171,9 +171,9 @@ def test_a_damaged_cache_is_decoded_anew(root, reads, damage):
     cache = root / CACHE / "omniglot-28.pt"
     cache.write_bytes(DAMAGES[damage](cache.read_bytes()))
     for _ in range(2):
-        found = load(root)
-        assert numbers(found.images) == NUMBERS
-        assert (found.names, found.counts.tolist()) == (first.names, first.counts.tolist())
+        loaded = load(root)
+        assert numbers(loaded.images) == NUMBERS
+        assert (loaded.names, loaded.counts.tolist()) == (first.names, first.counts.tolist())
         assert len(reads) == 2 * len(NUMBERS)
 
 
@@ -204,7 +204,7 @@ def hang_writing(root, log):
     load(root)
 
 
-def load_together(root, log, barrier, found):
+def load_together(root, log, barrier, results):
     read = Decoding.read
 
     def logged(self, path):
@@ -215,7 +215,7 @@ def load_together(root, log, barrier, found):
 
     Decoding.read = logged
     barrier.wait(60)
-    found.put(numbers(load(root).images))
+    results.put(numbers(load(root).images))
 
 
 @pytest.fixture(scope="module")
@@ -245,14 +245,14 @@ def test_a_process_killed_midway_leaves_no_trace(root, tmp_path, processes, job)
 
 
 def test_processes_that_start_together_decode_once(root, tmp_path, processes, reads):
-    log, barrier, found = tmp_path / "log", processes.Barrier(2), processes.SimpleQueue()
-    started = [processes.Process(target=load_together, args=(root, log, barrier, found)) for _ in range(2)]
+    log, barrier, results = tmp_path / "log", processes.Barrier(2), processes.SimpleQueue()
+    started = [processes.Process(target=load_together, args=(root, log, barrier, results)) for _ in range(2)]
     for process in started:
         process.start()
     for process in started:
         process.join(60)
         assert process.exitcode == 0
-    assert found.get() == found.get() == NUMBERS
+    assert results.get() == results.get() == NUMBERS
     decoders = log.read_text().split()
     assert len(decoders) == len(NUMBERS)
     assert len(set(decoders)) == 1
@@ -316,6 +316,6 @@ def test_splits_have_the_papers_sizes(characters, sizes):
     names = tuple(f"{part}/{alphabet}/{i:03}" for part, alphabet, size in alphabets for i in range(size))
     splits = split_characters(names, characters)
     assert tuple(map(len, splits.values())) == sizes
-    assert sorted(i for own in splits.values() for i in own) == list(range(1623))
+    assert sorted(i for classes in splits.values() for i in classes) == list(range(1623))
     assert splits == split_characters(names, characters)
     assert (splits == split_characters(names, characters, seed=2)) == (characters != "maml")

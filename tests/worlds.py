@@ -1,14 +1,17 @@
 """The tables that the contract tests run over: a new rule or world adds one line."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
 import torch
 
 import metarl
-from metarl.adaptation import InnerLoop, Meta
-from metarl.agents import Agent
+from metarl.adapters import Adapter, Meta
+from metarl.adapters.base import learned
+from metarl.agents import Agent, training
+from metarl.outer.meta_gradient import Batch
 from metarl.rules import TURTLE, Adam, GradientDescent, MetaLSTM, MetaSGD, UpdateRule
 
 
@@ -111,30 +114,34 @@ def make(world: str, rule: str = "Meta-SGD", **changes: Any) -> Agent:
     return Agent(options.pop("policy"), options.pop("env"), rule=cls, rule_kwargs=kwargs, **options)
 
 
-def experience(agent: Agent) -> tuple[list[Any], Any]:
-    """Return the support experience of each inner step, and the query experience."""
-    tasks = agent.world.sample(agent.meta_batch, "train", agent.generator)
-    with torch.no_grad():
-        adaptation = agent.inner.adapt(agent.meta, tasks, agent.generator)
-        return adaptation.experiences, agent.world.problem.collect(adaptation.adapted, tasks, "query", agent.generator)
+def gathered(agent: Agent) -> Batch:
+    """Return the experience of an outer step, with the adaptation."""
+    return training.gather(agent, report=True)[1]
 
 
 def flat(meta: Meta) -> torch.Tensor:
-    """Return all meta-parameters as one vector."""
-    return torch.cat([value.detach().flatten() for value in meta.values()])
+    """Return all learned meta-parameters as one vector."""
+    return torch.cat([value.detach().flatten() for value in learned(meta).values()])
 
 
 def unflat(vector: torch.Tensor, like: Meta) -> Meta:
     """Return a vector as meta-parameters."""
-    parts = vector.split([value.numel() for value in like.values()])
-    return {name: part.view_as(value) for (name, value), part in zip(like.items(), parts, strict=True)}
+    values = learned(like)
+    parts = vector.split([value.numel() for value in values.values()])
+    return {**like, **{name: part.view_as(value) for (name, value), part in zip(values.items(), parts, strict=True)}}
 
 
-def outer_loss(agent: Agent, experiences: list[Any], query: Any, inner: InnerLoop | None = None) -> Callable[..., torch.Tensor]:
+def outer_loss(agent: Agent, batch: Batch, adapter: Adapter | None = None) -> Callable[..., torch.Tensor]:
     """Return the query loss after a replay, as a function of the flat meta-parameters."""
+    adapter = adapter or agent.adapter
 
     def loss(vector: torch.Tensor) -> torch.Tensor:
-        adapted = (inner or agent.inner).replay(unflat(vector, agent.meta), experiences)
-        return torch.vmap(agent.world.problem.loss)(adapted, query).mean()
+        meta = unflat(vector, agent.meta)
+        return adapter.losses(meta, adapter.replay(meta, batch.experiences, batch.count), batch.query).mean()
 
     return loss
+
+
+def applied(agent: Agent, theta: torch.Tensor) -> Callable[..., Any]:
+    """Return the network with theta, shape (P,), as one task's ``apply``."""
+    return partial(agent.adapter.apply, agent.meta, (theta, {}))

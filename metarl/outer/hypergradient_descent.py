@@ -5,25 +5,29 @@ al. 2018, "Online Learning Rate Adaptation with Hypergradient Descent".
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from metarl import processes
-from metarl.adaptation import InnerLoop, Meta
+from metarl.adapters.base import Adapter, Meta, learned
+from metarl.adapters.gradient import RULE
 from metarl.errors import ConfigError, require_between, require_positive
-from metarl.outer.base import Outcome, OuterLoop, collect, require_finite
-from metarl.outer.gradient_descent import ELEMENTWISE, gather, make_optimizer, meta_gradient, require_optimizer, total_norm
+from metarl.outer.base import Outcome, OuterLoop, State, require_finite
+from metarl.outer.meta_gradient import Batch, meta_gradient
+from metarl.outer.optimisers import ELEMENTWISE, Optimiser
 from metarl.outer.trpo import TRPO
-from metarl.problems.base import Tasks
+from metarl.outer.vectors import total_norm
 
 DIRECTIONS = tuple(name for name in ELEMENTWISE if name != "AdamW")
 """Optimisers whose step depends on the gradients alone."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class HypergradientDescent(OuterLoop):
     r"""Takes $\Theta \leftarrow \Theta - \beta\,d$, and moves the rule's rates $\alpha$ and the outer rate $\beta$ too.
 
@@ -55,9 +59,9 @@ class HypergradientDescent(OuterLoop):
     """Keep alpha and beta from falling below zero; the paper does not."""
     optimizer: str = "SGD"
     """What makes a direction of the gradient: the name of a class of ``torch.optim``; with Adam, beta is its rate."""
-    optimizer_kwargs: dict[str, Any] = field(default_factory=dict)
+    optimizer_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Its other arguments."""
-    trpo: TRPO | None = None
+    trpo: TRPO | Mapping[str, Any] | None = None
     """Take TRPO's natural-gradient direction and its line search instead of an optimiser's (policies only)."""
 
     def __post_init__(self) -> None:
@@ -68,100 +72,86 @@ class HypergradientDescent(OuterLoop):
                 require_between(0, sys.float_info.max, **{name: getattr(self, name)})
         if self.reduction not in ("sum", "mean"):
             raise ConfigError(f"reduction={self.reduction!r} must be 'sum' or 'mean'")
-        require_optimizer(self.optimizer)
+        _ = self._direction  # its name and arguments are looked at now, not at the first step
         if self.optimizer not in DIRECTIONS or self.optimizer_kwargs.get("weight_decay", 0) != 0:
             raise ConfigError(
-                f"optimizer={self.optimizer!r}, optimizer_kwargs={self.optimizer_kwargs!r}: a direction can depend on "
+                f"optimizer={self.optimizer!r}, optimizer_kwargs={dict(self.optimizer_kwargs)!r}: a direction can depend on "
                 f"gradients only, not on parameters as weight decay does; use one of {', '.join(DIRECTIONS)} without it"
             )
+        if isinstance(self.trpo, Mapping):  # as a checkpoint holds it
+            object.__setattr__(self, "trpo", TRPO(**self.trpo))
         if self.trpo is not None and not isinstance(self.trpo, TRPO):
             raise ConfigError(f"trpo={self.trpo!r} must be a metarl.TRPO(...) or None")
         if self.trpo is not None and (self.optimizer != "SGD" or self.optimizer_kwargs):
             raise ConfigError(
-                f"optimizer={self.optimizer!r}, optimizer_kwargs={self.optimizer_kwargs!r} have no part under TRPO, which "
-                "makes its own direction: leave them out"
+                f"optimizer={self.optimizer!r}, optimizer_kwargs={dict(self.optimizer_kwargs)!r} have no part under TRPO, "
+                "which makes its own direction: leave them out"
             )
 
-    @classmethod
-    def of(cls, options: dict[str, Any]) -> Self:
-        """Return the loop with these options, in plain containers as a checkpoint holds them."""
-        trpo = options["trpo"]
-        return cls(**{**options, "trpo": None if trpo is None else TRPO.of(trpo)})
+    @cached_property
+    def _direction(self) -> Optimiser:
+        """Makes a direction of a gradient: a step of rate one from zero leads to minus the direction."""
+        return Optimiser(self.optimizer, 1.0, self.optimizer_kwargs)
 
-    def check(self, inner: InnerLoop) -> None:
-        """Raise ConfigError if the rule's own parameters are not rates, or the problem has no policy for TRPO."""
-        own = {name for name, _ in inner.rule.named_parameters()}
-        if not own or own != set(inner.rule.rate_parameters):
+    @property
+    def _trpo(self) -> TRPO:
+        assert isinstance(self.trpo, TRPO)
+        return self.trpo
+
+    def check(self, adapter: Adapter) -> None:
+        """Raise ConfigError if the adapter learns other things than rates, or the problem has no policy for TRPO."""
+        if not adapter.rate_names:
             raise ConfigError(
-                f"rule={type(inner.rule).__name__} has {'no' if not own else 'other learned parameters than'} rates for alpha: "
+                f"outer=HypergradientDescent() moves rates as alpha, and {adapter.name} has none, or learns more than rates: "
                 "use MetaSGD, or GradientDescent with learned='global'"
             )
         if self.trpo is not None:
-            self.trpo.check(inner)
+            self._trpo.check(adapter)
 
-    def start(self, meta: Meta) -> None:
-        """Make the optimiser, which turns gradients into directions at rate one, and begin at the first beta."""
-        beta, beta_hyper = (0.001, 1e-7) if self.trpo is None else (1.0, 0.01)
-        self.beta = torch.tensor(beta if self.learning_rate is None else self.learning_rate, dtype=torch.float64)
-        self._beta_hyper = beta_hyper if self.beta_hyper is None else self.beta_hyper
-        # after a step each holds minus the direction
-        self._last = {name: torch.zeros_like(value) for name, value in _moving(meta).items()}
-        self._optimizer = make_optimizer(self.optimizer, list(self._last.values()), 1.0, self.optimizer_kwargs)
+    def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
+        """Return the first beta, minus a last direction of zero, and an optimiser's state before its first step."""
+        first = (0.001 if self.trpo is None else 1.0) if self.learning_rate is None else self.learning_rate
+        last = {name: torch.zeros_like(value) for name, value in _moving(meta).items()}
+        return {"beta": torch.tensor(first, dtype=torch.float64), "last": last, "optimizer": {}}
 
-    def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
-        """Adapt, differentiate, and move beta, theta and alpha, in this order."""
-        if self.trpo is not None:
-            adaptation, query = collect(inner, meta, tasks, generator)
-            experiences = adaptation.experiences
-        else:
-            found, experiences, query = gather(inner, meta, tasks, generator, report)
-        loss, gradients = meta_gradient(inner, meta, experiences, query)
+    def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
+    ) -> tuple[Outcome, State]:
+        """Differentiate, and move beta, theta and alpha, in this order."""
+        loss, gradients = meta_gradient(adapter, meta, batch.experiences, batch.query, batch.count)
         loss = processes.mean(loss)
-        factor = inner.problem.count(tasks) * processes.count() if self.reduction == "sum" else 1
+        factor = batch.count * processes.count() if self.reduction == "sum" else 1
         gradients = {name: factor * processes.mean(value) for name, value in gradients.items()}
         norm = total_norm(gradients)
         require_finite("query loss or meta-gradient", loss, norm)
-        agreement = -torch.stack([(gradients[name] * last).sum() for name, last in self._last.items()]).sum()
-        beta = self._clamped(self.beta + self._beta_hyper * agreement.to(self.beta))
+        last: Meta = state["last"]
+        agreement = -torch.stack([(gradients[name] * value).sum() for name, value in last.items()]).sum()
+        beta_hyper = (1e-7 if self.trpo is None else 0.01) if self.beta_hyper is None else self.beta_hyper
+        beta = self._clamped(state["beta"] + beta_hyper * agreement.to(state["beta"]))
+        moving, optimiser = _moving(meta), state["optimizer"]
         if self.trpo is not None:
-            before = {name: value.detach().clone() for name, value in _moving(meta).items()}
-            outcome = self.trpo.improve(inner, meta, _moving(meta), adaptation, query, generator, float(beta))
+            outcome = self._trpo.natural_step(adapter, meta, moving, batch, generator, float(beta))
             if outcome.metrics["step_accepted"]:  # else the last direction stays, or beta would never move again
-                for name, last in self._last.items():
-                    last.copy_((meta[name].detach() - before[name]) / beta)
+                last = {name: (outcome.meta[name] - value) / beta for name, value in moving.items()}
         else:
-            outcome = Outcome(found, query, loss, {"gradient_norm": norm})
-            for name, last in self._last.items():
-                last.zero_()
-                last.grad = gradients[name]
-            self._optimizer.step()
-            with torch.no_grad():
-                for name, last in self._last.items():
-                    meta[name] += beta.to(last) * last
-        self.beta = beta
-        rates = [name for name in meta if name not in self._last]
-        with torch.no_grad():
-            for name in rates:
-                meta[name].copy_(self._clamped(meta[name] - self.alpha_hyper * gradients[name]))
-        alpha = torch.cat([meta[name].detach().flatten() for name in rates])
-        outcome.metrics |= {"alpha": alpha.mean(), "beta": self.beta.clone()}
-        return outcome
+            nothing = {name: torch.zeros_like(value) for name, value in moving.items()}
+            last, optimiser = self._direction.step(nothing, gradients, optimiser)
+            moved = {name: value + beta.to(value) * last[name] for name, value in moving.items()}
+            outcome = Outcome({**meta, **moved}, loss, batch.adaptation, batch.query, {"gradient_norm": norm})
+        rates = {
+            name: self._clamped(value - self.alpha_hyper * gradients[name])
+            for name, value in learned(meta).items()
+            if name not in moving
+        }
+        outcome.meta = {**outcome.meta, **rates}
+        alpha = torch.cat([value.flatten() for value in rates.values()])
+        outcome.metrics |= {"alpha": alpha.mean(), "beta": beta.clone()}
+        return outcome, {"beta": beta, "last": last, "optimizer": optimiser}
 
     def _clamped(self, rate: Tensor) -> Tensor:
         return rate.clamp(min=0) if self.clamp else rate
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return beta, the last direction, and the optimiser's state."""
-        return {"beta": self.beta, "last": self._last, "optimizer": self._optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up beta, the last direction, and the optimiser's state."""
-        self.beta = state["beta"].clone()
-        for name, last in self._last.items():
-            last.copy_(state["last"][name])
-        self._optimizer.load_state_dict(state["optimizer"])
-
 
 def _moving(meta: Meta) -> Meta:
     """Return what the direction moves: theta and the shared parameters."""
-    return {name: value for name, value in meta.items() if not name.startswith("rule.")}
+    return {name: value.detach() for name, value in learned(meta).items() if not name.startswith(RULE)}

@@ -3,28 +3,35 @@
 The baselines of Ravi and Larochelle 2017, section 5.1, and Chen et al. 2019, "A Closer Look at Few-shot Classification".
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from typing import Any
 
 import torch
+from torch.func import grad_and_value
 from torch.nn import functional
 
 from metarl import processes
-from metarl.adaptation import InnerLoop, Meta
-from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_positive
-from metarl.outer.base import Outcome, OuterLoop, require_finite
-from metarl.outer.gradient_descent import make_optimizer, require_optimizer, total_norm
-from metarl.problems import SupervisedProblem
+from metarl.adapters.base import Adapter, Meta, learned
+from metarl.errors import CheckpointError, ConfigError
+from metarl.outer.base import Outcome, OuterLoop, State, TaskSource, require_finite
+from metarl.outer.meta_gradient import Batch
+from metarl.outer.optimisers import Optimiser
+from metarl.outer.vectors import total_norm
+from metarl.problems.base import Tasks
 from metarl.tasks import Examples
 
+CLASSIFIER = "classifier."
 
-@dataclass
+
+@dataclass(frozen=True)
 class Pretraining(OuterLoop):
-    """Improves the network's body by the cross-entropy of a classifier of all training classes, put in place of the head.
+    """Improves the network by the cross-entropy of a classifier of all training classes, on the network's features.
 
-    The head itself has no gradient, so that it stays as it was initialised (an optimiser with weight decay shrinks it): every
-    few-shot task starts from it. Batch-norm layers use the batch's
-    statistics, which go into their running averages.
+    Where the network has a last layer of its own, the classifier takes its place: that layer has no gradient, and stays as it
+    was initialised (an optimiser with weight decay shrinks it); every few-shot task starts from it. Batch-norm layers use the
+    batch's statistics, which go into their running averages.
 
     Raises:
         ConfigError: an unknown optimiser or a value out of range.
@@ -34,80 +41,73 @@ class Pretraining(OuterLoop):
     """The optimiser's rate."""
     optimizer: str = "Adam"
     """The name of a class in ``torch.optim``."""
-    optimizer_kwargs: dict[str, Any] = field(default_factory=dict)
+    optimizer_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Its other arguments."""
 
-    learns_from: ClassVar[Literal["tasks", "examples"]] = "examples"
-
     def __post_init__(self) -> None:
-        require_positive(learning_rate=self.learning_rate)
-        require_optimizer(self.optimizer)
-        self.classes = 0
-        """How many training classes there are; the agent counts them."""
+        _ = self._optimiser
 
-    def check(self, inner: InnerLoop) -> None:
-        """Raise ConfigError unless the network is a predictor with a linear head."""
-        problem = inner.problem
-        if not isinstance(problem, SupervisedProblem):
-            raise ConfigError("outer=Pretraining() needs image classes; policies have none")
-        names = problem.learner.head
-        shapes = [problem.learner.shapes[name] for name in names]
-        if len(shapes[0]) != 2 or any(shape[0] != shapes[0][0] for shape in shapes):
-            raise ConfigError(
-                f"policy: pretraining puts another classifier in place of the last layer, but {', '.join(names)} are of shape "
-                f"{[tuple(shape) for shape in shapes]}: end with an nn.Linear or a CosineHead"
+    @cached_property
+    def _optimiser(self) -> Optimiser:
+        return Optimiser(self.optimizer, self.learning_rate, self.optimizer_kwargs)
+
+    def check(self, adapter: Adapter) -> None:
+        """Raise ConfigError unless there are classes, and features that tell them apart."""
+        classes = adapter.problem.classes
+        if not classes:
+            raise ConfigError("outer=Pretraining() needs image classes to tell apart; here there are none")
+        adapter.classifier_shapes(classes)
+
+    def draw(self, source: TaskSource, n: int, generator: torch.Generator, first: int) -> tuple[Tasks, Tasks]:
+        """Return a batch of labelled examples of all training classes, the same in every process.
+
+        Its statistics cannot be shared out, so each process takes the whole step.
+        """
+        batch = source.examples(n, generator)
+        return batch, batch
+
+    def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
+        """Return a classifier, drawn as nn.Linear's weights are, and an optimiser's state before its first step."""
+        shapes = adapter.classifier_shapes(adapter.problem.classes)
+        bound = next(iter(shapes.values()))[1] ** -0.5
+        drawn = {name: bound * (2 * torch.rand(shape, generator=generator) - 1) for name, shape in shapes.items()}
+        return {"classifier": {name: value.to(meta["theta"]) for name, value in drawn.items()}, "optimizer": {}}
+
+    def require_state(self, ours: State, theirs: State) -> None:
+        """Raise CheckpointError if the checkpoint's classifier is of other classes."""
+        counts = [{name: len(value) for name, value in state["classifier"].items()} for state in (theirs, ours)]
+        if counts[0] != counts[1]:
+            raise CheckpointError(
+                f"the checkpoint's pretraining told {counts[0]} classes apart, but the training split has {counts[1]}: "
+                "hand in the same data"
             )
-        self._problem = problem
 
-    def start(self, meta: Meta) -> None:
-        """Make the classifier and the optimiser; after ``check``."""
-        learner, like = self._problem.learner, meta["theta"]
-        require_positive(classes=self.classes)
-        self._classifier = {}
-        for name in learner.head:  # as nn.Linear does
-            shape = (self.classes, *learner.shapes[name][1:])
-            bound = learner.shapes[learner.head[0]][1] ** -0.5
-            drawn = bound * (2 * torch.rand(shape) - 1)
-            self._classifier[name] = drawn.to(like).requires_grad_()
-        self._moved = [meta[name] for name in ("theta", "shared") if name in meta]
-        values = [*self._moved, *self._classifier.values()]
-        self._optimizer = make_optimizer(self.optimizer, values, self.learning_rate, self.optimizer_kwargs)
+    def gather(self, adapter: Adapter, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Batch:
+        """Return the labelled images as they are: nothing is adapted."""
+        return Batch([], tasks, len(tasks.inputs))
 
-    def step(self, inner: InnerLoop, meta: Meta, tasks: Examples, generator: torch.Generator, report: bool = True) -> Outcome:
+    def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
+    ) -> tuple[Outcome, State]:
         """Take one step on a batch of labelled images."""
-        averages = {name: value.clone() for name, value in inner.problem.learner.running.items()}
-        logits = inner.problem.learner.pretrain(meta["theta"], meta.get("shared"), self._classifier, tasks.inputs)
-        loss = functional.cross_entropy(logits, tasks.targets)
-        values = [*self._moved, *self._classifier.values()]
-        gradients = [processes.mean(value) for value in torch.autograd.grad(loss, values, materialize_grads=True)]
-        norm = total_norm({str(i): value for i, value in enumerate(gradients)})
-        mean = processes.mean(loss.detach())
-        try:
-            require_finite("pretraining loss or its gradient", mean, norm)
-        except NonFiniteError:
-            for name, value in inner.problem.learner.running.items():
-                value.copy_(averages[name])
-            raise
-        for value, gradient in zip(values, gradients, strict=True):
-            value.grad = gradient
-        self._optimizer.step()
-        accuracy = processes.mean((logits.detach().argmax(-1) == tasks.targets).to(mean.dtype).mean())
-        return Outcome(None, None, mean, {"pretraining_accuracy": accuracy, "gradient_norm": norm})
+        examples: Examples = batch.query
+        values = learned(meta) | {CLASSIFIER + name: value for name, value in state["classifier"].items()}
+        network = [name for name in values if name in ("theta", "shared") or name.startswith(CLASSIFIER)]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the classifier and the optimiser's state."""
-        classifier = {name: value.detach() for name, value in self._classifier.items()}
-        return {"classifier": classifier, "optimizer": self._optimizer.state_dict()}
+        def classification(values: Meta) -> tuple[torch.Tensor, tuple[torch.Tensor, Meta]]:
+            classifier = {name[len(CLASSIFIER) :]: value for name, value in values.items() if name.startswith(CLASSIFIER)}
+            logits, tracked = adapter.classify({**meta, **values}, classifier, examples.inputs)
+            return functional.cross_entropy(logits, examples.targets), (logits, tracked)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the classifier and the optimiser's state."""
-        for name, value in self._classifier.items():
-            theirs = state["classifier"][name]
-            if theirs.shape != value.shape:
-                raise CheckpointError(
-                    f"the checkpoint's pretraining told {len(theirs)} classes apart, but the training split has {len(value)}: "
-                    "hand in the same data"
-                )
-            with torch.no_grad():
-                value.copy_(theirs)
-        self._optimizer.load_state_dict(state["optimizer"])
+        differentiate = grad_and_value(classification, has_aux=True)
+        gradients, (loss, (logits, tracked)) = differentiate({name: values[name].detach() for name in network})
+        gradients = {name: processes.mean(value) for name, value in gradients.items()}
+        loss, norm = processes.mean(loss.detach()), total_norm(gradients)
+        require_finite("pretraining loss or its gradient", loss, norm)
+        moved, optimiser = self._optimiser.step({name: values[name] for name in network}, gradients, state["optimizer"])
+        classifier = {name[len(CLASSIFIER) :]: value for name, value in moved.items() if name.startswith(CLASSIFIER)}
+        kept = {name: value.detach() for name, value in tracked.items() if name not in learned(tracked)}
+        changed = {name: value for name, value in moved.items() if not name.startswith(CLASSIFIER)}
+        accuracy = processes.mean((logits.detach().argmax(-1) == examples.targets).to(loss.dtype).mean())
+        outcome = Outcome({**meta, **changed, **kept}, loss, metrics={"pretraining_accuracy": accuracy, "gradient_norm": norm})
+        return outcome, {"classifier": classifier, "optimizer": optimiser}

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from metarl import processes
-from metarl.adaptation import Adaptation, InnerLoop, Meta
+from metarl.adapters.base import Adapted, Adapter, Meta, learned
 from metarl.errors import ConfigError, require_between, require_positive
-from metarl.outer.base import Outcome, OuterLoop, collect, require_finite
-from metarl.problems.base import Tasks
-from metarl.problems.policy import PolicyProblem, Trajectories
+from metarl.outer.base import Outcome, OuterLoop, State, require_finite
+from metarl.outer.meta_gradient import Batch
+from metarl.outer.vectors import flatten, split
+from metarl.problems.policy import PolicyProblem, Samples
 
 Product = Callable[[Tensor], Tensor]
 
 
-@dataclass
+@dataclass(frozen=True)
 class TRPO(OuterLoop):
     r"""Maximises the query surrogate subject to $\overline{KL}(\pi_{old} \| \pi) \le \delta$ after adaptation.
 
@@ -52,66 +53,52 @@ class TRPO(OuterLoop):
         require_between(0, 1, backtrack=self.backtrack, fisher_fraction=self.fisher_fraction, damping=self.damping)
         require_positive(fisher_fraction=self.fisher_fraction)
 
-    def check(self, inner: InnerLoop) -> None:
-        """Raise ConfigError if the problem has no policy."""
-        if not isinstance(inner.problem, PolicyProblem):
+    def check(self, adapter: Adapter) -> None:
+        """Raise ConfigError if there is no policy, or no step whose effect on it could be limited."""
+        if not isinstance(adapter.problem, PolicyProblem):
             raise ConfigError("outer='trpo' needs a policy; predictors have no KL limit, use 'gradient_descent'")
-        if inner.steps == 0:
+        if adapter.steps == 0:
             raise ConfigError("inner_steps=0 leaves TRPO no adaptation to improve: take at least one")
 
-    def step(self, inner: InnerLoop, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Outcome:
-        """Sample, adapt, sample with the adapted policies, and take one trust-region step."""
-        self.check(inner)
-        adaptation, query = collect(inner, meta, tasks, generator)
-        return self.improve(inner, meta, meta, adaptation, query, generator)
-
     def improve(
-        self,
-        inner: InnerLoop,
-        meta: Meta,
-        moving: Meta,
-        adaptation: Adaptation,
-        query: Trajectories,
-        generator: torch.Generator,
-        length: float = 1.0,
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
+    ) -> tuple[Outcome, State]:
+        """Take one trust-region step with all that is learned."""
+        return self.natural_step(adapter, meta, learned(meta), batch, generator), state
+
+    def natural_step(
+        self, adapter: Adapter, meta: Meta, moving: Meta, batch: Batch, generator: torch.Generator, length: float = 1.0
     ) -> Outcome:
         """Take one trust-region step with experience that was collected.
 
         Args:
-            inner: the inner loop, on a policy problem.
+            adapter: replays the adaptation, on a policy problem.
             meta: the meta-parameters.
             moving: those of them that the step may change.
-            adaptation: what the adaptation under ``meta`` did.
-            query: trajectories of the adapted policies.
+            batch: what the adaptation under ``meta`` did, and trajectories of the adapted policies.
             generator: draws the time-steps of the Fisher products.
             length: the length of the step that the line search tries first, in units of the one that spends the KL limit.
         """
-        problem = inner.problem
-        assert isinstance(problem, PolicyProblem)
-        values = list(moving.values())
-        adapted = inner.replay(meta, adaptation.experiences)
-        loss = torch.vmap(problem.surrogate)(adapted, query).mean()
-        gradient = processes.mean(_flatten(_grad(loss, values)))
+        policies = _Policies(adapter, {name: value.detach().requires_grad_() for name, value in moving.items()}, meta, batch)
+        values = list(policies.moving.values())
+        loss = policies.surrogate(policies.moving)
+        gradient = processes.mean(flatten(_grad(loss, values)))
         mean_loss = processes.mean(loss.detach())
         require_finite("TRPO gradient", mean_loss, gradient)
-        product = self._fisher_product(inner, meta, values, adaptation, query, generator)
+        product = self._fisher_product(policies, generator)
         direction, product_of_direction = conjugate_gradient(product, gradient, self.cg_iterations)
         curvature = direction.dot(product_of_direction)
         step = length * direction * (2 * self.max_kl / curvature.clamp(min=torch.finfo(curvature.dtype).tiny)).sqrt()
         require_finite("TRPO step", step)
-        old = _flatten(values)
+        old = flatten(values)
 
         def evaluate(candidate: Tensor) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
-                changed = dict(zip(moving, _split(candidate, values), strict=True))
-                parameters = inner.replay({**meta, **changed}, adaptation.experiences)
-                loss = torch.vmap(problem.surrogate)(parameters, query).mean()
-                return processes.mean(loss), _mean_kl(problem, parameters, query)
+                changed = dict(zip(moving, split(candidate, values), strict=True))
+                adapted = policies.replay(changed)
+                return processes.mean(policies.surrogate(changed, adapted)), policies.mean_kl(changed, adapted)
 
         accepted, tried, new_loss, kl = self._line_search(old, step, mean_loss, evaluate)
-        with torch.no_grad():
-            for value, part in zip(values, _split(accepted, values), strict=True):
-                value.copy_(part)
         metrics: dict[str, float | Tensor] = {
             "kl": kl,
             "line_search_steps": float(tried),
@@ -119,7 +106,8 @@ class TRPO(OuterLoop):
             "surrogate_improvement": mean_loss - new_loss,
             "gradient_norm": gradient.norm(),
         }
-        return Outcome(adaptation, query, mean_loss, metrics)
+        moved = dict(zip(moving, split(accepted.clone(), values), strict=True))
+        return Outcome({**meta, **moved}, mean_loss, batch.adaptation, batch.query, metrics)
 
     def _line_search(
         self, old: Tensor, step: Tensor, old_loss: Tensor, evaluate: Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -136,46 +124,82 @@ class TRPO(OuterLoop):
                 return candidate, tried + 1, loss, kl
         return old, self.line_search_steps, old_loss, torch.zeros_like(old_loss)
 
-    def _fisher_product(
-        self,
-        inner: InnerLoop,
-        meta: Meta,
-        values: list[Tensor],
-        adaptation: Adaptation,
-        query: Trajectories,
-        generator: torch.Generator,
-    ) -> Product:
+    def _fisher_product(self, policies: "_Policies", generator: torch.Generator) -> Product:
         """Return v -> (J^T F J + damping) v on a fraction of the time-steps, as two passes through kept graphs."""
-        problem = inner.problem
-        assert isinstance(problem, PolicyProblem)
-        experiences: list[Any] = adaptation.experiences
         if self.fisher_fraction < 1:
-            experiences = [self._thin(experience, generator) for experience in experiences]
-            query = self._thin(query, generator)
-        replayed = inner.replay(meta, experiences)
-        # the derivative is that of the thinned replay, the point where it is taken is the true adapted one
-        parameters = adaptation.adapted + (replayed - replayed.detach()) if self.fisher_fraction < 1 else replayed
-        outputs = torch.vmap(problem.outputs)(parameters, query)
-        weights = (query.weights * _task_weights(query)[:, None])[..., None]
+            policies = policies.thinned(self.fisher_fraction, generator)
+        values = list(policies.moving.values())
+        outputs = policies.outputs(policies.moving, policies.replay(policies.moving))
+        weights = policies.step_weights[..., None]
         # J^T u is linear in u: its own derivative by u, applied to v, is J v
         probe = torch.zeros_like(outputs, requires_grad=True)
         transposed = _grad(outputs, values, probe, create_graph=True)
         used = [i for i, part in enumerate(transposed) if part.requires_grad]
 
         def product(vector: Tensor) -> Tensor:
-            parts = _split(vector, values)
+            parts = split(vector, values)
             forward = torch.autograd.grad([transposed[i] for i in used], probe, [parts[i] for i in used], retain_graph=True)[0]
-            weighted = weights * problem.distribution.fisher(outputs.detach(), forward)
-            back = _flatten(_grad(outputs, values, weighted, retain_graph=True))
+            weighted = weights * policies.problem.distribution.fisher(outputs.detach(), forward)
+            back = flatten(_grad(outputs, values, weighted, retain_graph=True))
             return processes.mean(back) + self.damping * vector
 
         return product
 
-    def _thin(self, experience: Trajectories, generator: torch.Generator) -> Trajectories:
-        samples = experience.weights.shape[1]
-        keep = max(1, round(self.fisher_fraction * samples))
-        chosen = torch.randperm(samples, generator=generator, device=experience.weights.device)[:keep]
-        return experience.subset(chosen.sort().values)
+
+class _Policies:
+    """The adapted policies as functions of the meta-parameters that move, on experience that was collected.
+
+    Args:
+        adapter: replays the adaptation.
+        moving: the meta-parameters that move, as leaves.
+        meta: all of them.
+        batch: the experience.
+        path: see ``Adapter.replay``.
+        task_steps: every task's steps, shape (tasks,), where ``batch`` has only a part of them.
+    """
+
+    def __init__(self, adapter: Adapter, moving: Meta, meta: Meta, batch: Batch, path: list[Adapted] | None = None) -> None:
+        problem = adapter.problem
+        assert isinstance(problem, PolicyProblem), "its check refuses others"
+        self.adapter, self.problem, self.moving, self.meta, self.batch, self.path = adapter, problem, moving, meta, batch, path
+        self.query: Samples = batch.query
+        steps = self.query.lengths.sum(1)
+        # every time-step of the meta-batch counts alike; times the processes, so that their mean is the sum
+        self.step_weights = self.query.weights * (steps / processes.mean(steps.sum()))[:, None]
+
+    def replay(self, moving: Meta) -> Adapted:
+        """Return the adapted policies."""
+        return self.adapter.replay({**self.meta, **moving}, self.batch.experiences, self.batch.count, self.path)
+
+    def outputs(self, moving: Meta, adapted: Adapted) -> Tensor:
+        """Return their distribution parameters at the query observations, shape (tasks, samples, parameters)."""
+        outputs: Tensor = self.adapter.of_tasks(self.problem.outputs, {**self.meta, **moving}, adapted, self.query)
+        return outputs
+
+    def surrogate(self, moving: Meta, adapted: Adapted | None = None) -> Tensor:
+        """Return the mean of the tasks' surrogate losses, shape ()."""
+        adapted = self.replay(moving) if adapted is None else adapted
+        losses: Tensor = self.adapter.of_tasks(self.problem.surrogate, {**self.meta, **moving}, adapted, self.query)
+        return losses.mean()
+
+    def mean_kl(self, moving: Meta, adapted: Adapted) -> Tensor:
+        """Return KL(old || new) averaged over all time-steps of all tasks, shape ()."""
+        kl = self.problem.distribution.kl(self.query.distribution_parameters, self.outputs(moving, adapted))
+        return processes.mean((kl * self.step_weights).sum())
+
+    def thinned(self, fraction: float, generator: torch.Generator) -> "_Policies":
+        """Return the same policies on a part of the time-steps: the same path, the derivative of that part."""
+
+        def thin(experience: Any) -> Any:
+            samples = experience.weights.shape[1]
+            keep = max(1, round(fraction * samples))
+            chosen = torch.randperm(samples, generator=generator, device=experience.weights.device)[:keep]
+            return experience.subset(chosen.sort().values)
+
+        assert self.batch.adaptation is not None, "policies are always adapted"
+        experiences = [thin(experience) for experience in self.batch.experiences]
+        part = Batch(experiences, thin(self.query), self.batch.count, self.batch.adaptation)
+        return _Policies(self.adapter, self.moving, self.meta, part, self.batch.adaptation.adapted)
 
 
 def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolerance: float = 1e-10) -> tuple[Tensor, Tensor]:
@@ -205,27 +229,6 @@ def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolera
     return x, target - residual
 
 
-def _task_weights(query: Trajectories) -> Tensor:
-    """Return each task's share of all time-steps, shape (tasks,), times the processes, so that their mean is the sum."""
-    steps = query.lengths.sum(1)
-    return steps / (processes.mean(steps.sum()))
-
-
-def _mean_kl(problem: PolicyProblem, parameters: Tensor, query: Trajectories) -> Tensor:
-    """Return KL(old || new) averaged over all time-steps of all tasks, shape ()."""
-    kl = problem.distribution.kl(query.parameters, torch.vmap(problem.outputs)(parameters, query))
-    return processes.mean(((kl * query.weights).sum(1) * _task_weights(query)).sum())
-
-
 def _grad(output: Tensor, values: list[Tensor], weights: Tensor | None = None, **graph: bool) -> tuple[Tensor, ...]:
     """Differentiate; a rule's parameter that these steps do not use has a zero gradient."""
     return torch.autograd.grad(output, values, weights, allow_unused=True, materialize_grads=True, **graph)
-
-
-def _flatten(values: Any) -> Tensor:
-    return torch.cat([value.detach().reshape(-1) for value in values])
-
-
-def _split(vector: Tensor, values: list[Tensor]) -> list[Tensor]:
-    parts = torch.split(vector, [value.numel() for value in values])
-    return [part.view_as(value) for part, value in zip(parts, values, strict=True)]

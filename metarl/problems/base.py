@@ -1,35 +1,45 @@
-"""What a problem is: where a task's experience comes from, and what the loss on it is."""
+"""What a problem is: where a task's experience comes from, and what the loss of a learner's outputs on it is."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
+
+from metarl.errors import ConfigError
 
 Phase = Literal["support", "query"]
 Experience = TypeVar("Experience")
 Tasks = Any
 """A meta-batch as its problem understands it: a list of a family's tasks, or a batch of episodes."""
-Apply = Callable[..., tuple[Tensor, Any]]
-"""Maps inputs and a state, () unless something is carried on, to outputs and the next state."""
+State = Any
+"""What a learner carries from one input to the next; ``()`` where nothing is carried, and at the start."""
+Apply = Callable[..., tuple[Tensor, State]]
+"""``apply(inputs, state=()) -> (outputs, state)``: a learner with everything but its inputs settled."""
 
 
 class Problem(ABC, Generic[Experience]):
     """The only thing that tells a policy from a predictor.
 
-    ``collect`` works on all tasks at once; ``loss`` and ``measure`` are written for one task, and ``torch.func.vmap`` adds
-    the task axis.
+    ``collect`` works on all tasks at once, with an ``apply`` that does so too; ``loss`` and ``measure`` are written for one
+    task, and ``torch.func.vmap`` adds the task axis.
     """
 
     metric: str
     """The name in ``measure`` of what matters: ``"return"``, ``"accuracy"`` or ``"loss"``."""
-    sign: int
-    """1 if higher is better, -1 for a loss."""
-    on_policy: bool
+    on_policy: ClassVar[bool]
     """Whether the experience depends on the learner that collects it."""
-    unit: str
-    """What is counted as experience: ``"env_steps"`` or ``"tasks"``."""
+    unit: ClassVar[str]
+    """What ``timesteps`` counts, in words: ``"env_steps"`` or ``"tasks"``."""
+
+    classes: int = 0
+    """How many classes all training examples have; 0 where there are none."""
+
+    @property
+    def sign(self) -> int:
+        """1 if a higher metric is better, -1 for a loss."""
+        return -1 if self.metric == "loss" else 1
 
     @abstractmethod
     def count(self, tasks: Tasks) -> int:
@@ -37,7 +47,14 @@ class Problem(ABC, Generic[Experience]):
 
     @abstractmethod
     def collect(self, apply: Apply, tasks: Tasks, phase: Phase, generator: torch.Generator) -> Experience:
-        """Return experience of all tasks; ``apply`` maps inputs (tasks, n, ...), and every tensor has the task axis first."""
+        """Return experience of all tasks; every tensor in it has the task axis first.
+
+        Args:
+            apply: what acts, for all tasks at once: inputs of shape (tasks, examples, ...).
+            tasks: the meta-batch.
+            phase: whether it is adapted on, or adaptation is judged by it.
+            generator: the source of noise.
+        """
 
     @abstractmethod
     def loss(self, apply: Apply, experience: Experience) -> Tensor:
@@ -45,11 +62,19 @@ class Problem(ABC, Generic[Experience]):
 
     @abstractmethod
     def measure(self, apply: Apply, experience: Experience) -> dict[str, Tensor]:
-        """Return what people want to know of one task's experience, each of shape ()."""
+        """Return what people want to know of one task's experience, by name, each of shape ()."""
 
     @abstractmethod
-    def timesteps(self, experiences: list[Experience]) -> Tensor:
-        """Return how much experience was collected, in ``unit``, shape ()."""
+    def timesteps(self, experiences: list[Experience], count: int) -> Tensor:
+        """Return how much of ``unit`` some experience of ``count`` tasks is, shape ()."""
+
+    def support_inputs(self, tasks: Tasks) -> Tensor:
+        """Return all support inputs of the tasks, shape (tasks, examples, ...), where they are there before they are collected.
+
+        Raises:
+            ConfigError: trajectories are not there before they are sampled.
+        """
+        raise ConfigError("batch_norm='support': support inputs are known beforehand in few-shot episodes only")
 
     def close(self) -> None:
         """Release what the problem holds, such as environments."""

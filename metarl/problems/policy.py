@@ -71,7 +71,6 @@ class PolicyProblem(Problem[Samples]):
     """
 
     metric = "return"
-    sign = 1
     on_policy = True
     unit = "env_steps"
 
@@ -87,7 +86,7 @@ class PolicyProblem(Problem[Samples]):
         """Return how many tasks a meta-batch holds."""
         return len(tasks)
 
-    def timesteps(self, experiences: list[Samples]) -> Tensor:
+    def timesteps(self, experiences: list[Samples], count: int) -> Tensor:
         """Return how many environment steps were taken, shape ()."""
         return torch.stack([experience.lengths.sum() for experience in experiences]).sum()
 

@@ -25,7 +25,7 @@ class UpdateRule(nn.Module, ABC):
 
     rate_parameters: tuple[str, ...] = ()
     """The names of the parameters that are rates, so that hypergradient descent may move them as alpha."""
-    width: int = 1
+    numbers_per_coordinate: int = 1
     """How many numbers a step works with for each coordinate; evaluations take fewer tasks at once where it is large."""
 
     def __init__(self, layout: Layout) -> None:

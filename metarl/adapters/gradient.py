@@ -1,0 +1,239 @@
+r"""The gradient adapter: a rule's steps on every task at once.
+
+One mechanism serves every rule and both worlds:
+$\theta_{i,t+1} = u(\theta_{i,t}, \nabla L_i(\theta_{i,t}), L_i(\theta_{i,t}), s_{i,t}, t)$ for tasks i and steps t.
+"""
+
+import copy
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
+
+from metarl.adapters.base import Adaptation, Adapter, Meta, averages, initial_values, shared, unneeded, with_averages
+from metarl.errors import ConfigError, require_positive
+from metarl.learner import Averages, Learner
+from metarl.problems.base import Problem, Tasks
+from metarl.problems.base import State as PolicyState
+from metarl.rules.base import State, UpdateRule
+
+Adapted = tuple[Tensor, Averages]
+"""A task's theta, shape (P,), and the moments that its normalisation layers use instead of the batch's own."""
+RULE = "rule."
+
+
+class GradientAdapter(Adapter):
+    """Adapts by gradient steps of an update rule on the support loss.
+
+    Args:
+        problem: gives experience and loss.
+        learner: the network as a function of theta.
+        rule: the update rule; its parameters are where meta-learning starts, and are not kept here.
+        steps: T, the inner steps in training; 0 to learn without adaptation, from the query sets alone.
+        first_order: treat gradients and losses as constants in the meta-gradient, as first-order MAML and the LSTM
+            meta-learner do.
+        clip: clip every entry of the gradients, an infinite one too, to plus or minus this (TURTLE's code: 10), or None.
+
+    Raises:
+        ConfigError: ``steps`` or ``clip`` is out of range, or the rule was built for another network.
+    """
+
+    def __init__(
+        self,
+        problem: Problem[Any],
+        learner: Learner,
+        rule: UpdateRule,
+        steps: int = 1,
+        first_order: bool = False,
+        clip: float | None = None,
+    ) -> None:
+        require_positive(**({} if clip is None else {"inner_clip": clip}))
+        if steps < 0 or int(steps) != steps:
+            raise ConfigError(f"inner_steps={steps!r} must be a whole number, not negative")
+        if rule.layout != learner.layout:
+            raise ConfigError(
+                f"rule={type(rule).__name__} was built for {rule.layout.size} parameters, but the network's adapted ones are "
+                f"{learner.layout.size}: build it with the learner's own layout"
+            )
+        super().__init__(problem, learner, steps)
+        self._set_rule(rule)
+        self.first_order = first_order
+        self.clip = clip
+
+    def _set_rule(self, rule: UpdateRule) -> None:
+        self.rule = copy.deepcopy(rule).to("meta")
+        self._methods = _Methods(self.rule)
+        self._constants = {f"{RULE}{name}": value.detach().clone() for name, value in rule.named_buffers()}
+        self.numbers_per_coordinate = rule.numbers_per_coordinate
+        learned_by_rule = {name for name, _ in rule.named_parameters()}
+        if learned_by_rule and learned_by_rule == set(rule.rate_parameters):
+            self.rate_names = tuple(f"{RULE}{name}" for name in rule.rate_parameters)
+
+    @property
+    def name(self) -> str:
+        """The rule's name, for errors."""
+        return f"rule={type(self.rule).__name__}"
+
+    def initial_meta(self, *modules: nn.Module) -> Meta:
+        """Return the numbers of a network and a rule."""
+        network, rule = modules
+        meta = initial_values(self.learner, network)
+        return meta | {f"{RULE}{name}": value.detach().clone().to(meta["theta"]) for name, value in rule.named_parameters()}
+
+    def adapt(self, meta: Meta, tasks: Tasks, generator: torch.Generator, steps: int | None = None) -> Adaptation:
+        """Adapt to every task, collecting each step's support experience with the parameters before it.
+
+        Differentiable in ``meta`` unless under ``torch.no_grad``; sampling itself never is. See ``Adapter`` for the arguments.
+        """
+        kept = Adaptation()
+        self._unroll(meta, kept, self.steps if steps is None else steps, self.problem.count(tasks), tasks, generator)
+        return kept
+
+    def experiences(self, tasks: Tasks, generator: torch.Generator) -> list[Any]:
+        """Return the support experience of each step, and the whole support set if its moments are used."""
+        collected = [self.problem.collect(unneeded, tasks, "support", generator) for _ in range(self.steps)]
+        return collected + ([self.problem.support_inputs(tasks)] if self.learner.batch_norm == "support" else [])
+
+    def replay(self, meta: Meta, experiences: list[Any], count: int, path: list[Any] | None = None) -> Adapted:
+        """Return the tasks' theta, shape (tasks, P), and moments, on kept experience; see ``Adapter``."""
+        kept = Adaptation(experiences=experiences)
+        steps = len(experiences) - (self.learner.batch_norm == "support")
+        self._unroll(meta, kept, steps, count, path=path)
+        adapted: Adapted = kept.adapted[-1]
+        return adapted
+
+    def apply(self, meta: Meta, adapted: Adapted, inputs: Tensor, state: PolicyState = ()) -> tuple[Tensor, PolicyState]:
+        """Return the network's outputs with one task's theta, and the state as it was."""
+        theta, moments = adapted
+        return self.learner(theta, shared(meta), inputs, moments or averages(meta)), state
+
+    def _unroll(
+        self,
+        meta: Meta,
+        kept: Adaptation,
+        steps: int,
+        count: int,
+        tasks: Tasks = None,
+        generator: torch.Generator | None = None,
+        path: list[Any] | None = None,
+    ) -> None:
+        theta, call = meta["theta"], partial(functional_call, self._methods, self._rule_values(meta))
+        keeps_support = self.learner.batch_norm == "support"
+        state = call(("initial_state", theta))
+        if keeps_support:
+            support = self.problem.support_inputs(tasks) if generator is not None else kept.experiences[-1]
+
+        def adapted(theta: Tensor, last: bool = False) -> Adapted:
+            """Return theta with its moments; a replay needs those of the last step only."""
+            if not keeps_support or not (last or generator is not None):
+                return theta, {}
+            return theta, torch.vmap(self.learner.moments, in_dims=(0, None, 0))(theta, shared(meta), support)
+
+        def inner_step(theta: Tensor, state: State, experience: Any, step: int) -> tuple[Tensor, State, Tensor]:
+            def support_loss(theta: Tensor) -> Tensor:
+                return self.problem.loss(partial(self.apply, meta, (theta, {})), experience)
+
+            gradient, loss = grad_and_value(support_loss)(theta)
+            if self.clip is not None:
+                gradient = gradient.clamp(-self.clip, self.clip)
+            if self.first_order:
+                gradient, loss = gradient.detach(), loss.detach()
+            result = call(("forward", theta, gradient, loss, state, step))
+            if not isinstance(result, tuple) or len(result) != 2 or getattr(result[0], "shape", None) != theta.shape:
+                raise ConfigError(
+                    f"rule={type(self.rule).__name__} must return the moved theta, of shape {tuple(theta.shape)}, and its state"
+                )
+            return *result, loss
+
+        kept.adapted.append(adapted(theta.expand(count, -1), last=steps == 0))
+        for step in range(steps):
+            if generator is not None:
+                detached = _detached(kept.adapted[-1])
+                with self.clock("sampling"):
+                    apply = self.together(meta, detached)
+                    kept.experiences.append(self.problem.collect(apply, tasks, "support", generator))
+            # before the first step every task has the same theta and state: one shared copy is faster to differentiate
+            axis = None if step == 0 else 0
+            batched = torch.vmap(inner_step, in_dims=(axis, axis, 0, None))
+            with self.clock("adaptation") if generator is not None else nullcontext():
+                theta, state, loss = batched(theta, state, kept.experiences[step], step)
+            if path is not None:  # the value is the true one, the derivative that of this replay
+                theta = path[step + 1][0] + (theta - theta.detach())
+            kept.losses.append(loss.detach())
+            kept.states.append(state)
+            kept.adapted.append(adapted(theta, last=step == steps - 1))
+        if keeps_support and generator is not None:
+            kept.experiences.append(support)
+
+    def _rule_values(self, meta: Meta) -> dict[str, Tensor]:
+        """Return the rule's parameters and buffers under the names that ``_Methods`` has them by."""
+        return {name: value for name, value in meta.items() if name.startswith(RULE)} | self._constants
+
+    def rates(self, meta: Meta, step: int = 0) -> Tensor | None:
+        """Return the rule's rate for every coordinate at a step, shape (P,); None if it has none."""
+        with torch.no_grad():
+            rates: Tensor | None = functional_call(self._methods, self._rule_values(meta), ("rates", step))
+        return rates
+
+    def with_rule(self, rule: UpdateRule) -> Self:
+        """Return the same adapter with another rule, which learns nothing of its own."""
+        other = copy.copy(self)
+        other._set_rule(rule)
+        return other
+
+    def report(self, meta: Meta, adaptation: Adaptation) -> dict[str, Tensor]:
+        """Return the support losses before, and the means of the rule's gates in each step."""
+        gates = {
+            f"{name.replace(' ', '_')}_of_step_{step}": values.mean()
+            for step, state in enumerate(adaptation.states, start=1)
+            for name, values in functional_call(self._methods, self._rule_values(meta), ("gates", state)).items()
+        }
+        return super().report(meta, adaptation) | gates
+
+    def describe(self, meta: Meta) -> dict[str, float]:
+        """Return the mean and the deviation of the rule's rates, if it has any."""
+        rates = self.rates(meta)
+        return {} if rates is None else {"rate_mean": float(rates.mean()), "rate_std": float(rates.std(correction=0))}
+
+    def classifier_shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the network's last layer with so many outputs.
+
+        Raises:
+            ConfigError: the network does not end in a linear layer.
+        """
+        shapes = {name: self.learner.shapes[name] for name in self.learner.head}
+        first = next(iter(shapes.values()))
+        if len(first) != 2 or any(shape[0] != first[0] for shape in shapes.values()):
+            raise ConfigError(
+                "policy: pretraining puts another classifier in place of the last layer, but "
+                f"{', '.join(shapes)} are of shape {[tuple(shape) for shape in shapes.values()]}: "
+                "end with an nn.Linear or a CosineHead"
+            )
+        return {name: (classes, *shape[1:]) for name, shape in shapes.items()}
+
+    def classify(self, meta: Meta, classifier: Mapping[str, Tensor], inputs: Tensor) -> tuple[Tensor, Meta]:
+        """Return the logits with the classifier in the place of the network's last layer; see ``Adapter``."""
+        logits, tracked = self.learner.track(meta["theta"], shared(meta), inputs, averages(meta), classifier)
+        return logits, with_averages(meta, tracked)
+
+
+class _Methods(nn.Module):
+    """A rule's methods as one call, so that ``functional_call`` gives each of them the rule's meta-learned parameters."""
+
+    def __init__(self, rule: UpdateRule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, method: str, *arguments: Any) -> Any:
+        """Return what the rule's method of this name makes of the arguments."""
+        return getattr(self.rule, method)(*arguments)
+
+
+def _detached(adapted: Adapted) -> Adapted:
+    """Return one step's theta and moments, cut from the graph."""
+    theta, moments = adapted
+    return theta.detach(), {name: value.detach() for name, value in moments.items()}

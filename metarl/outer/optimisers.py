@@ -1,0 +1,73 @@
+"""The optimisers of ``torch.optim`` by name, as pure functions: the state comes in and goes out."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.adapters.base import Meta
+from metarl.errors import ConfigError, require_positive, unknown_name
+
+UNFIT = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
+"""Optimisers that need a closure, sparse gradients or matrices; theta is a vector."""
+ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adamax", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Rprop")
+"""Optimisers that treat every number by itself, so that agents side by side can share a step."""
+OptimiserState = dict[str, dict[str, Any]]
+"""What an optimiser remembers of every meta-parameter, by its name; empty before the first step."""
+
+
+class Optimiser:
+    """An optimiser of ``torch.optim``, fused where it can be.
+
+    Args:
+        name: of the class; any but LBFGS, SparseAdam and Muon.
+        learning_rate: its ``lr``.
+        kwargs: its other arguments.
+
+    Raises:
+        ConfigError: an unknown optimiser, or arguments that do not fit.
+    """
+
+    def __init__(self, name: str, learning_rate: float, kwargs: Mapping[str, Any]) -> None:
+        require_positive(learning_rate=learning_rate)
+        known = [n for n, c in vars(torch.optim).items() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)]
+        known = [n for n in known if n not in UNFIT]
+        if name not in known:
+            raise unknown_name("optimizer", name, known)
+        cls = getattr(torch.optim, name)
+        chosen = {"fused", "foreach"} & set(kwargs)
+        fused = {"fused": True} if "fused" in signature(cls).parameters and not chosen else {}
+        try:
+            self._optimizer: torch.optim.Optimizer = cls([torch.zeros(1)], lr=learning_rate, **{**fused, **kwargs})
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"optimizer_kwargs={dict(kwargs)!r} does not fit {name}: {error}") from error
+        self._learning_rate = learning_rate
+
+    def step(
+        self, values: Meta, gradients: Mapping[str, Tensor], state: OptimiserState, scale: float = 1.0
+    ) -> tuple[Meta, OptimiserState]:
+        """Return the values after a step down the gradients, and the state after it; nothing handed in is changed.
+
+        Args:
+            values: by name.
+            gradients: of the same names and shapes.
+            state: what the step before returned; ``{}`` at first.
+            scale: what the learning rate is multiplied with.
+        """
+        moved = {name: value.detach().clone() for name, value in values.items()}
+        kept: defaultdict[Tensor, Any] = defaultdict(dict)
+        for name, value in moved.items():
+            value.grad = gradients[name]
+            if name in state:
+                kept[value] = {key: x.clone() if isinstance(x, Tensor) else x for key, x in state[name].items()}
+        self._optimizer.state = kept
+        group = self._optimizer.param_groups[0]
+        group["params"], group["lr"] = list(moved.values()), self._learning_rate * scale
+        self._optimizer.step()
+        after = {name: dict(kept[value]) for name, value in moved.items() if value in kept}
+        for value in moved.values():
+            value.grad = None
+        return moved, after

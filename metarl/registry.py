@@ -1,0 +1,502 @@
+"""What metarl knows by name: agents, adapters, outer loops, rules, families, networks, tables and presets.
+
+An entry is a name, one line of description and a target: an object, or ``"module:attribute"``, imported when it is first used,
+so that naming everything imports nothing. A user's own entry is registered by ``register_agent`` and its like, or by an entry
+point of an installed package (group ``metarl.agents``, ``metarl.tables`` and so on), and then appears everywhere: on the
+command line, in ``metarl list``, in loading.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Generic, Literal, TypeVar
+
+from metarl.errors import ConfigError, unknown_name
+
+World = Literal["policies", "predictors"]
+WORLDS: tuple[World, ...] = ("policies", "predictors")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something with a name.
+
+    Attributes:
+        name: as it is written on the command line and in checkpoints.
+        line: what it is, in one line.
+        target: the object, or ``"module:attribute"``.
+    """
+
+    name: str
+    line: str
+    target: Any
+
+    def load(self) -> Any:
+        """Return the object, imported if it has to be.
+
+        Raises:
+            ConfigError: there is no such module or attribute.
+        """
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise ConfigError(f"{self.name!r} is registered as {self.target!r}, which cannot be imported: {error}") from error
+
+    def is_of(self, thing: object) -> bool:
+        """Return whether the object is ``thing``; a target whose attribute has another name is not imported to find out."""
+        if not isinstance(self.target, str):
+            return self.target is thing
+        return self.target.partition(":")[2] == getattr(thing, "__name__", None) and self.load() is thing
+
+
+@dataclass(frozen=True)
+class AgentEntry(Entry):
+    """An agent.
+
+    Attributes:
+        is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
+        outer_loops: the names of the outer loops that it can have; None for all of its world.
+        idle: inherited options that have no effect on it, or that its outer loop's own say: the command line refuses them.
+    """
+
+    is_baseline: bool = False
+    outer_loops: tuple[str, ...] | None = None
+    idle: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OuterEntry(Entry):
+    """An outer loop, a frozen dataclass of options.
+
+    Attributes:
+        worlds: where it serves.
+        prefix: of its options on the command line: ``--prefix.option``; the name with hyphens unless given.
+    """
+
+    worlds: tuple[World, ...] = WORLDS
+    prefix: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.prefix:
+            object.__setattr__(self, "prefix", self.name.replace("_", "-"))
+
+
+@dataclass(frozen=True)
+class FamilyEntry(Entry):
+    """A task family or few-shot episodes: a Gymnasium id.
+
+    Attributes:
+        spec: what ``gymnasium.register`` takes beside id and entry point, such as ``max_episode_steps`` and ``kwargs``.
+    """
+
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def announce(self) -> None:
+        """Register the id with Gymnasium, unless it is there."""
+        import gymnasium
+
+        if self.name not in gymnasium.registry:
+            gymnasium.register(self.name, entry_point=self.target, **dict(self.spec))
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Registry(Generic[E]):
+    """Entries by name, in the order in which they were registered.
+
+    Entry points of installed packages are read when the registry is listed, or when a name is missed.
+
+    Args:
+        kind: what the entries are called in errors: ``"agent"``.
+        group: the entry points' group: ``"metarl.agents"``.
+        entry: what an entry of a package's entry point becomes.
+        entries: metarl's own entries, or ``"module:function"`` of what returns them when they are first asked for.
+    """
+
+    def __init__(self, kind: str, group: str, entry: type[E], entries: Iterable[E] | str) -> None:
+        self.kind = kind
+        self.group = group
+        self._entry = entry
+        self._source = entries if isinstance(entries, str) else None
+        self._has_read_packages = False
+        self._entries: dict[str, E] = {}
+        for one in () if isinstance(entries, str) else entries:
+            self.add(one)
+
+    def add(self, entry: E) -> None:
+        """Add an entry.
+
+        Raises:
+            ConfigError: the name is taken by something else, or is empty.
+        """
+        if not entry.name:
+            raise ConfigError(f"{self.kind}={entry.name!r} has no name: give one")
+        there = self._own().get(entry.name)
+        if there is not None and there != entry:
+            raise ConfigError(
+                f"{self.kind}={entry.name!r} is taken twice: by {_described(there)}, and by {_described(entry)}; rename one"
+            )
+        self._entries[entry.name] = entry
+
+    def remove(self, name: str) -> None:
+        """Remove an entry, so that its name is free again."""
+        del self._entries[self[name].name]
+
+    def __getitem__(self, name: str) -> E:
+        """Return an entry.
+
+        Raises:
+            ConfigError: there is none of this name; the error has the nearest ones.
+        """
+        if name not in self:
+            raise unknown_name(self.kind, name, self)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        if name not in self._own():
+            self._read_packages()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._own()
+        self._read_packages()
+        return iter(list(self._entries))
+
+    def entries(self) -> list[E]:
+        """Return all entries, in order."""
+        return [self._entries[name] for name in self]
+
+    def load(self, name: str) -> Any:
+        """Return the object of a name.
+
+        Raises:
+            ConfigError: there is none of this name, or it cannot be imported.
+        """
+        return self[name].load()
+
+    def find(self, thing: object) -> E | None:
+        """Return the entry of an object, or None if it is not registered."""
+        own = next((entry for entry in self._own().values() if entry.is_of(thing)), None)
+        return own or next((entry for entry in self.entries() if entry.is_of(thing)), None)
+
+    def name_of(self, thing: object) -> str:
+        """Return the name of an object.
+
+        Raises:
+            ConfigError: it is not registered.
+        """
+        entry = self.find(thing)
+        if entry is None:
+            raise ConfigError(
+                f"{self.kind}={getattr(thing, '__name__', repr(thing))} has no name: register it, see metarl.registry"
+            )
+        return entry.name
+
+    def _own(self) -> dict[str, E]:
+        """Return what is registered so far, packages' entry points apart unless they have been read."""
+        if self._source is not None:
+            source, self._source = self._source, None
+            module, _, function = source.partition(":")
+            for entry in getattr(import_module(module), function)():
+                self.add(entry)
+        return self._entries
+
+    def _read_packages(self) -> None:
+        if self._has_read_packages:
+            return
+        self._has_read_packages = True
+        for point in entry_points(group=self.group):
+            if point.dist is None:
+                line = f"from {point.value}"
+            else:
+                line = f"{point.dist.metadata['Summary'] or 'no description'} (package {point.dist.name})"
+            self.add(self._entry(point.name, line, point.value))
+
+
+class OuterLoops(Registry[OuterEntry]):
+    """The outer loops; a class may serve policies under one name and predictors under another."""
+
+    def of(self, thing: object, world: World) -> OuterEntry:
+        """Return the entry of a class in a world.
+
+        Raises:
+            ConfigError: it is not registered, or does not serve this world.
+        """
+        entries = [entry for entry in self.entries() if entry.is_of(thing)]
+        fit = next((entry for entry in entries if world in entry.worlds), None)
+        if fit is not None:
+            return fit
+        name = entries[0].name if entries else self.name_of(thing)
+        raise ConfigError(f"outer={name} is for {' and '.join(self[name].worlds)}, not for {world}: {self.choice(world)}")
+
+    def serving(self, world: World) -> list[OuterEntry]:
+        """Return the outer loops of a world."""
+        return [entry for entry in self.entries() if world in entry.worlds]
+
+    def choice(self, world: World) -> str:
+        """Return the end of an error: which outer loops serve a world."""
+        return f"choose one of {', '.join(entry.name for entry in self.serving(world))}"
+
+
+class Families(Registry[FamilyEntry]):
+    """The task families and few-shot episodes: whatever is added is known to Gymnasium too."""
+
+    def add(self, entry: FamilyEntry) -> None:
+        """Add an entry, and register its id with Gymnasium."""
+        super().add(entry)
+        entry.announce()
+
+
+def _described(entry: Entry) -> str:
+    return f"{entry.target if isinstance(entry.target, str) else repr(entry.target)} ({entry.line})"
+
+
+_GENERAL = ("trpo", "policy_gradient", "gradient_descent")
+_BASELINE: dict[str, Any] = {
+    "is_baseline": True,
+    "outer_loops": ("pretraining",),
+    "idle": ("first_order", "pretraining_rate"),  # nothing is differentiated twice; the rate is --pretraining.learning-rate
+}
+AGENTS = Registry(
+    "agent",
+    "metarl.agents",
+    AgentEntry,
+    [
+        AgentEntry("maml", "gradient descent from a learned start", "metarl.agents:MAML", outer_loops=_GENERAL),
+        AgentEntry("meta-sgd", "and a learned rate for every parameter", "metarl.agents:MetaSGD", outer_loops=_GENERAL),
+        AgentEntry(
+            "meta-lstm",
+            "an LSTM gates every parameter's steps",
+            "metarl.agents:MetaLSTM",
+            outer_loops=_GENERAL,
+            idle=("first_order",),  # it always is
+        ),
+        AgentEntry("meta-lstm-2", "the same, raw gradients, second order", "metarl.agents:MetaLSTM2", outer_loops=_GENERAL),
+        AgentEntry("turtle", "a small network writes every update", "metarl.agents:TURTLE", outer_loops=_GENERAL),
+        AgentEntry(
+            "alpha-maml",
+            "MAML that moves its two rates by hypergradients",
+            "metarl.agents:AlphaMAML",
+            outer_loops=("hypergradient_descent",),
+        ),
+        AgentEntry(
+            "protonet",
+            "Prototypical Networks: the nearest mean of a class",
+            "metarl.agents:ProtoNet",
+            outer_loops=("gradient_descent",),
+        ),
+        AgentEntry(
+            "scratch",
+            "baseline: a new network for every task",
+            "metarl.agents:TrainFromScratch",
+            is_baseline=True,
+            outer_loops=(),
+            idle=("first_order", "meta_batch"),
+        ),
+        AgentEntry("finetuning", "baseline: pretrained; a new last layer", "metarl.agents:Finetuning", **_BASELINE),
+        AgentEntry("baseline++", "baseline: the same, by cosines", "metarl.agents:BaselinePlusPlus", **_BASELINE),
+        AgentEntry(
+            "nearest-neighbour", "baseline: pretrained; the nearest image", "metarl.agents:NearestNeighbour", **_BASELINE
+        ),
+        AgentEntry("baseline-finetune", "baseline: pretrained; all is trained", "metarl.agents:BaselineFinetune", **_BASELINE),
+    ],
+)
+ADAPTERS = Registry(
+    "adapter",
+    "metarl.adapters",
+    Entry,
+    [
+        Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
+        Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
+        Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
+    ],
+)
+OUTER_LOOPS = OuterLoops(
+    "outer",
+    "metarl.outer_loops",
+    OuterEntry,
+    [
+        OuterEntry("trpo", "a natural-gradient step within a KL limit", "metarl.outer:TRPO", ("policies",), "trpo"),
+        OuterEntry("policy_gradient", "REINFORCE with a baseline", "metarl.outer:GradientDescent", ("policies",), "gradient"),
+        OuterEntry(
+            "gradient_descent", "any optimiser of torch.optim", "metarl.outer:GradientDescent", ("predictors",), "gradient"
+        ),
+        OuterEntry(
+            "hypergradient_descent", "and it moves both learning rates", "metarl.outer:HypergradientDescent", prefix="alpha"
+        ),
+        OuterEntry(
+            "pretraining", "one classifier of all training classes", "metarl.outer:Pretraining", ("predictors",), "pretraining"
+        ),
+    ],
+)
+RULES = Registry(
+    "rule",
+    "metarl.rules",
+    Entry,
+    [
+        Entry("gradient-descent", "plain steps; rates fixed or learned", "metarl.rules:GradientDescent"),
+        Entry("meta-sgd", "a learned rate for every parameter", "metarl.rules:MetaSGD"),
+        Entry("lstm", "an LSTM gates every parameter's steps", "metarl.rules:MetaLSTM"),
+        Entry("turtle", "a small network writes every parameter's update", "metarl.rules:TURTLE"),
+        Entry("adam", "Adam's steps, nothing learned", "metarl.rules:Adam"),
+    ],
+)
+_NAVIGATION = {"vector_entry_point": "metarl.envs.navigation:Navigation2DVector", "max_episode_steps": 100}
+FAMILIES = Families(
+    "env",
+    "metarl.families",
+    FamilyEntry,
+    [
+        FamilyEntry(
+            "metarl/Navigation2D-v0", "policies: a point walks to a goal", "metarl.envs.navigation:Navigation2D", _NAVIGATION
+        ),
+        FamilyEntry(
+            "metarl/Navigation2DVaryingStart-v0",
+            "policies: the same, a start for each task",
+            "metarl.envs.navigation:Navigation2D",
+            {**_NAVIGATION, "kwargs": {"varying_start": True}},
+        ),
+        FamilyEntry(
+            "metarl/BernoulliBandit-v0",
+            "policies: arms that pay one or nothing",
+            "metarl.envs.bandit:BernoulliBandit",
+            {"max_episode_steps": 20},
+        ),
+        FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
+        FamilyEntry("metarl/Omniglot-v0", "episodes: handwritten characters", "metarl.supervised.omniglot:Omniglot"),
+        FamilyEntry("metarl/MiniImageNet-v0", "episodes: small photographs", "metarl.supervised.miniimagenet:MiniImageNet"),
+        FamilyEntry("metarl/CUB-v0", "episodes: birds", "metarl.supervised.cub:CUB"),
+        FamilyEntry("metarl/ImageFolder-v0", "episodes: your own images", "metarl.supervised.image_folder:ImageFolder"),
+    ],
+)
+NETWORKS = Registry(
+    "network",
+    "metarl.networks",
+    Entry,
+    [
+        Entry("MlpPolicy", "a perceptron that gives an action distribution", "metarl.networks:mlp"),
+        Entry("MLP", "a perceptron: of sine waves 1-40-40-1", "metarl.supervised.networks:regressor"),
+        Entry("Conv4", "the few-shot papers' four convolutions", "metarl.supervised.networks:conv4"),
+        Entry("ResNet12", "four residual blocks of three convolutions", "metarl.supervised.networks:resnet12"),
+    ],
+)
+TABLES = Registry("table", "metarl.tables", Entry, "metarl.commands.tables:discover")
+PRESETS = Registry("preset", "metarl.presets", Entry, "metarl.commands.presets:entries")
+REGISTRIES: dict[str, Registry[Any]] = {
+    "agents": AGENTS,
+    "adapters": ADAPTERS,
+    "outer-loops": OUTER_LOOPS,
+    "rules": RULES,
+    "families": FAMILIES,
+    "networks": NETWORKS,
+    "presets": PRESETS,
+    "tables": TABLES,
+}
+"""All of them, by the name of their section in ``metarl list``."""
+
+
+def register_agent(
+    name: str,
+    cls: Any,
+    line: str,
+    *,
+    is_baseline: bool = False,
+    outer_loops: Iterable[str] | None = None,
+    idle: Iterable[str] = (),
+) -> None:
+    """Register an agent; then it can be trained by name, loaded and listed.
+
+    Args:
+        name: its name for ``--agent`` and in checkpoints.
+        cls: the class, or ``"module:attribute"``.
+        line: what it is.
+        is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
+        outer_loops: the names of the outer loops that it can have; None for all of its world.
+        idle: inherited options that have no effect on it: the command line refuses them.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    loops = None if outer_loops is None else tuple(outer_loops)
+    AGENTS.add(AgentEntry(name, line, cls, is_baseline, loops, tuple(idle)))
+
+
+def register_adapter(name: str, cls: Any, line: str) -> None:
+    """Register an adapter, a class or ``"module:attribute"``.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    ADAPTERS.add(Entry(name, line, cls))
+
+
+def register_outer_loop(name: str, cls: Any, line: str, worlds: Iterable[World] = WORLDS, prefix: str | None = None) -> None:
+    """Register an outer loop, a frozen dataclass or ``"module:attribute"``.
+
+    Args:
+        name: its name for ``outer=`` and ``--outer``.
+        cls: the class.
+        line: what it is.
+        worlds: where it serves: ``"policies"``, ``"predictors"`` or both.
+        prefix: of its options on the command line, ``--prefix.option``; the name unless given.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    OUTER_LOOPS.add(OuterEntry(name, line, cls, tuple(worlds), prefix or ""))
+
+
+def register_rule(name: str, cls: Any, line: str) -> None:
+    """Register an update rule, a class or ``"module:attribute"``.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    RULES.add(Entry(name, line, cls))
+
+
+def register_family(name: str, entry_point: Callable[..., Any] | str, line: str, **spec: Any) -> None:
+    """Register a task family or few-shot episodes, with Gymnasium too.
+
+    Args:
+        name: the Gymnasium id.
+        entry_point: the environment's class, or ``"module:attribute"``.
+        line: what it is.
+        spec: what ``gymnasium.register`` takes beside these, such as ``max_episode_steps``.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    FAMILIES.add(FamilyEntry(name, line, entry_point, spec))
+
+
+def register_network(name: str, make: Callable[..., Any] | str, line: str) -> None:
+    """Register a network: ``make(input_shape, outputs, **policy_kwargs)`` returns a module; or ``"module:attribute"``.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    NETWORKS.add(Entry(name, line, make))
+
+
+def register_table(name: str, table: Any, line: str) -> None:
+    """Register a table for ``metarl reproduce``: a ``metarl.commands.table.Table``, or ``"module:attribute"``.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    TABLES.add(Entry(name, line, table))
+
+
+def register_preset(name: str, run: Mapping[str, Any] | str, line: str) -> None:
+    """Register a preset for ``metarl train``: options of a run by name, as ``metarl.commands.presets`` has them.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    PRESETS.add(Entry(name, line, run))
