@@ -56,6 +56,9 @@ class Walk(gym.Env):
 
     def close(self):
         type(self).open -= 1
+        if "note" in self.task:
+            with open(self.task["note"], "a") as file:
+                file.write("closed\n")
 
 
 def make_walk():

@@ -61,6 +61,13 @@ def test_a_worker_starts_without_torch(pool):
     assert pool.reset([{"started_with_torch": True}] * 2, [0, 0])[:, 0].tolist() == [0, 0]
 
 
+def test_workers_that_rest_have_no_environments(pool, tmp_path):
+    note = tmp_path / "note"
+    pool.reset([{"note": str(note)}] * 4, range(4))
+    pool.reset([{}], [0])
+    assert note.read_text().split() == ["closed"] * 3
+
+
 def failing(mischief):
     """Return a pool whose second worker is about to meet mischief in its second row."""
     pool = WorkerPool(make_walk, workers=2, timeout=30)
@@ -74,7 +81,7 @@ def failing(mischief):
         (
             "raise",
             30,
-            r"worker 1 raised ValueError: the simulator exploded in task {'mischief': 'raise'}; see what(.|\n)*Traceback",
+            r"worker 1 raised ValueError: the simulator exploded in task {'mischief': 'raise'}; see(.|\n)*Traceback",
         ),
         ("exit", 30, r"worker 1 stopped \(exit status 3\) in task {'mischief': 'exit'}; see what"),
         ("hang", 0.5, r"worker 1 gave no answer within 0.5 seconds in task {'mischief': 'hang'}; raise worker_timeout if"),
@@ -98,11 +105,12 @@ def test_a_worker_killed_from_outside():
 
 
 def test_workers_end_with_their_parent_whatever_they_do(tmp_path):
-    """The parent is killed while its worker hangs in a simulator that has started a process itself."""
+    """The parent is killed while its worker hangs in a simulator, of the main program, that has started a process itself."""
     note = tmp_path / "processes"
     code = (
-        "from metarl.sampling.pool import WorkerPool; from tests.simulators import make_walk; import numpy as np\n"
-        f"pool = WorkerPool(make_walk, 1, 30); pool.reset([{{'mischief': 'child', 'file': {str(note)!r}}}], [0])\n"
+        "from metarl.sampling.pool import WorkerPool; from tests.simulators import Walk; import numpy as np\n"
+        "class Here(Walk): pass\n"
+        f"pool = WorkerPool(Here, 1, 30); pool.reset([{{'mischief': 'child', 'file': {str(note)!r}}}], [0])\n"
         "pool.step(np.zeros((1, 1)))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})

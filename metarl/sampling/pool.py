@@ -1,7 +1,8 @@
 """A pool of worker processes that step environments, for simulators without a batched form.
 
-Rows are split among the workers, and a worker's processes and environments serve batches of any size. A worker that
-raises, dies or hangs ends the pool with one error; none outlives the process that started it.
+Rows are split among the workers, which serve batches of any size. A worker that raises, dies or hangs ends the pool with
+one error; none outlives the process that started it. Workers are started anew, not forked, and without the main program:
+no ``if __name__ == "__main__"`` is needed. Needs a POSIX system.
 """
 
 import mmap
@@ -28,6 +29,8 @@ from metarl.sampling.worker import NUMBER
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 """A pool has a process for every core already."""
+
+SLOW = "raise worker_timeout if the simulator is only slow, else "
 
 
 class _Worker:
@@ -105,53 +108,54 @@ class WorkerPool:
         """Set one task per row and start each with its seed; return flat observations, shape (rows, observation).
 
         Raises:
-            WorkerError: see the class's module.
+            WorkerError: a worker raised an exception, stopped, or took too long.
         """
-        if not self._workers:
-            self._start()
-        self._tasks = list(tasks)
-        bounds = np.linspace(0, len(tasks), len(self._workers) + 1).round().astype(int).tolist()
+        self._tasks, self._shares = list(tasks), []
+        busy = min(self._count, len(tasks))
+        self._start(busy)
+        self._ask("close", {i: () for i in range(busy, len(self._workers))})  # what those that rest had of an earlier reset
+        bounds = np.linspace(0, len(tasks), busy + 1).round().astype(int).tolist()
         self._shares = [slice(low, high) for low, high in pairwise(bounds)]
-        answers = self._ask("reset", lambda share: (self._tasks[share], list(seeds[share])))
+        answers = self._ask("reset", {i: (self._tasks[share], list(seeds[share])) for i, share in enumerate(self._shares)})
         return np.concatenate(answers)
 
     def step(self, actions: Array) -> Steps:
         """Step every row whose episode runs.
 
         Raises:
-            WorkerError: see the class's module.
+            WorkerError: a worker raised an exception, stopped, or took too long.
         """
-        answers: list[Steps] = self._ask("step", lambda share: (actions[share],))
+        answers: list[Steps] = self._ask("step", {i: (actions[share],) for i, share in enumerate(self._shares)})
         return Steps(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
 
     def close(self) -> None:
         """Close the environments and end the processes; a later reset starts them anew."""
         if all(worker.process.poll() is None for worker in self._workers):
-            self._shares = [slice(0, 0)] * len(self._workers)
-            self._ask("close", lambda share: (), everyone=True)
+            self._shares = []
+            self._ask("close", {i: () for i in range(len(self._workers))})
         _stop(self._workers)
 
-    def _start(self) -> None:
-        self._workers.extend(_Worker() for _ in range(self._count))
-        self._ask("make", lambda share: (self._make,), everyone=True)
+    def _start(self, count: int) -> None:
+        """Start as many workers as are missing to ``count``, and hand each the function that makes environments."""
+        missing = range(len(self._workers), count)
+        self._workers.extend(_Worker() for _ in missing)
+        self._ask("make", {i: (self._make,) for i in missing})
 
-    def _ask(self, method: str, arguments: Callable[[slice], tuple[Any, ...]], everyone: bool = False) -> list[Any]:
-        """Send a request to every worker that has rows (or to everyone) and return their answers in the rows' order."""
-        asked = [i for i in range(len(self._workers)) if everyone or self._shares[i].start < self._shares[i].stop]
+    def _ask(self, method: str, requests: dict[int, tuple[Any, ...]]) -> list[Any]:
+        """Send some workers a request, each with its arguments, and return their answers in the same order."""
         answers: dict[int, Any] = {}
         try:
-            for i in asked:
-                share = slice(0, 0) if everyone else self._shares[i]
+            for i, arguments in requests.items():
                 try:
-                    self._workers[i].request(method, *arguments(share))
+                    self._workers[i].request(method, *arguments)
                 except (BrokenPipeError, ConnectionResetError):
                     self._fail(i, "stopped")
             deadline = time.monotonic() + self._timeout
-            waiting: dict[Connection[Any, Any], int] = {self._workers[i].connection: i for i in asked}
+            waiting: dict[Connection[Any, Any], int] = {self._workers[i].connection: i for i in requests}
             while waiting:
                 ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
                 if not ready:
-                    self._fail(min(waiting.values()), f"gave no answer within {self._timeout:g} seconds")
+                    self._fail(min(waiting.values()), f"gave no answer within {self._timeout:g} seconds", SLOW)
                 for connection in ready:
                     assert isinstance(connection, Connection)
                     i = waiting.pop(connection)
@@ -161,22 +165,21 @@ class WorkerPool:
                         self._fail(i, "stopped")
                     if state == "failed":
                         error, trace = answers[i]
-                        self._fail(i, f"raised {error}", f"\n\nIn the worker:\n{trace}")
+                        self._fail(i, f"raised {error}", trace=f"\n\nIn the worker:\n{trace}")
         except BaseException:
             _stop(self._workers)  # an answer that nobody has read would be taken for the next one's
             raise
-        return [answers[i] for i in asked]
+        return [answers[i] for i in requests]
 
-    def _fail(self, i: int, what: str, trace: str = "") -> NoReturn:
-        """Raise WorkerError for a worker."""
+    def _fail(self, i: int, what: str, remedy: str = "", trace: str = "") -> NoReturn:
+        """Raise WorkerError for a worker, naming the task that it is at."""
         worker = self._workers[i]
         if what == "stopped":
             what = f"stopped ({_ending(worker.process)})"
         rows = range(len(self._tasks))[self._shares[i]] if self._shares else range(0)
         where = f" in task {self._tasks[rows[worker.row]]!r}" if worker.row < len(rows) else ""
-        remedy = {"gave": "raise worker_timeout if the simulator is only slow, else ", "stopped": "", "raised": ""}
         raise WorkerError(
-            f"worker {i} {what}{where}; {remedy[what.split()[0]]}see what the environment does with "
+            f"worker {i} {what}{where}; {remedy}see what the environment does with "
             f"rollouts=Rollouts(vectorisation='sync'), which steps it in this process{trace}"
         )
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from metarl import processes
 from metarl.errors import NonFiniteError, TaskError
@@ -111,7 +112,7 @@ def sample(
     blocks = []
     for start in range(0, total, size):
         # the last block is filled up with the last row, as an environment of fixed size needs
-        rows = torch.arange(start, start + size, device=env.device).clamp(max=total - 1)
+        rows = [min(row, total - 1) for row in range(start, start + size)]
         block = _sample_rows(env, apply, distribution, tasks, noise, seeds, rows)
         blocks.append([column[: total - start] for column in block])
     columns = (torch.cat(parts) for parts in zip(*blocks, strict=True))
@@ -127,24 +128,22 @@ def _sample_rows(
     tasks: Sequence[Any],
     noise: Tensor,
     seeds: Tensor,
-    rows: Tensor,
-) -> list[Tensor]:
-    """Return the columns of ``Trajectories`` for some rows of tasks x trajectories, the row axis first.
+    rows: list[int],
+) -> Trajectories:
+    """Return some rows of tasks x trajectories, the row axis in the place of these two.
 
     The policy always sees all rows, in the same places, so that its sums are added up in the same order whatever the block;
     where ``rows`` are not all of them, the others show the block's first observation.
     """
     count, steps, trajectories = noise.shape[:3]
-    total = count * trajectories
-    place = torch.zeros(total, dtype=torch.long, device=rows.device)
-    place[rows] = torch.arange(len(rows), device=rows.device)
-    own_tasks = [tasks[row // trajectories] for row in rows.tolist()]
-    everyone = len(rows) == total
+    everyone = len(rows) == count * trajectories
+    index = torch.tensor(rows, device=env.device)
+    place = torch.zeros(count * trajectories, dtype=torch.long, device=env.device)
+    place[index] = torch.arange(len(rows), device=env.device)
     state: Any = ()
     with torch.no_grad():
-        first = observation = last = env.tensor_reset(own_tasks, seeds[rows.to(seeds.device)])
+        first = observation = env.tensor_reset([tasks[row // trajectories] for row in rows], seeds[rows])
         running = torch.ones(len(rows), dtype=torch.bool, device=observation.device)
-        terminated = torch.zeros_like(running)
         seen: list[tuple[Tensor, ...]] = []
         for step in range(steps):
             before = torch.where(running[:, None], observation, first)
@@ -153,21 +152,43 @@ def _sample_rows(
             action = distribution.sample(distribution_parameters, noise[:, step]).flatten(0, 1)
             distribution_parameters = distribution_parameters.flatten(0, 1)
             if not everyone:
-                action, distribution_parameters = action[rows], distribution_parameters[rows]
-            observation, reward, ended, cut = env.tensor_step(action)
-            seen.append((before, action, torch.where(running, reward, 0), running, distribution_parameters))
-            last = torch.where(running[:, None], observation, last)
-            terminated = terminated | (running & ended)
-            running = running & ~(ended | cut)
+                action, distribution_parameters = action[index], distribution_parameters[index]
+            observation, reward, terminated, truncated = env.tensor_step(action)
+            seen.append((before, action, distribution_parameters, observation, reward, terminated, running))
+            running = running & ~(terminated | truncated)
             if observation.device.type == "cpu" and not running.any():
                 break
-        observations, actions, rewards, happened, parameters = (torch.stack(c, dim=1) for c in zip(*seen, strict=True))
-        # always to the horizon, so that every process has as many samples, happened or not
-        missing = steps - len(seen)
-        happened = torch.nn.functional.pad(happened, (0, missing))
-        rewards = torch.nn.functional.pad(rewards, (0, missing))
-        repeated = [_repeat_first(column, happened) for column in (observations, actions, parameters)]
-    return [repeated[0], repeated[1], rewards, happened, repeated[2], last, terminated]
+        return _tidy(steps, *(torch.stack(column, dim=1) for column in zip(*seen, strict=True)))
+
+
+def _tidy(
+    steps: int,
+    observations: Tensor,
+    actions: Tensor,
+    distribution_parameters: Tensor,
+    following: Tensor,
+    rewards: Tensor,
+    terminated: Tensor,
+    happened: Tensor,
+) -> Trajectories:
+    """Return what was seen, each of shape (rows, steps until all had ended, ...), as trajectories of ``steps`` steps.
+
+    Always to the horizon, so that every process has as many samples, happened or not.
+    """
+    missing = (0, steps - happened.shape[1])
+    last = following[torch.arange(len(following), device=following.device), happened.sum(1) - 1]
+    rewards = torch.where(happened, rewards, 0)
+    terminated = (terminated & happened).any(1)
+    happened = pad(happened, missing)
+    return Trajectories(
+        observations=_repeat_first(observations, happened),
+        actions=_repeat_first(actions, happened),
+        rewards=pad(rewards, missing),
+        happened=happened,
+        distribution_parameters=_repeat_first(distribution_parameters, happened),
+        last_observations=last,
+        terminated=terminated,
+    )
 
 
 def _repeat_first(column: Tensor, happened: Tensor) -> Tensor:
