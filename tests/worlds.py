@@ -36,9 +36,8 @@ def _register() -> None:
     gymnasium.register("tests/Images-v0", entry_point=images)
     for name in ("Navigation2D-v0", "Navigation2DVaryingStart-v0"):
         spec = gymnasium.spec(f"metarl/{name}")
-        gymnasium.register(
-            f"tests/{name}", spec.entry_point, max_episode_steps=10, vector_entry_point=spec.vector_entry_point, kwargs=spec.kwargs
-        )
+        options = {"vector_entry_point": spec.vector_entry_point, "kwargs": spec.kwargs}
+        gymnasium.register(f"tests/{name}", spec.entry_point, max_episode_steps=10, **options)
 
 
 _register()
