@@ -35,6 +35,8 @@ class AdaptedPolicy(BasePolicy):
         adapted: what one task became.
     """
 
+    like: Tensor
+
     def __init__(
         self,
         observation_space: gym.spaces.Space[Any],
@@ -47,21 +49,21 @@ class AdaptedPolicy(BasePolicy):
         super().__init__(observation_space, action_space, features_extractor_class=FlattenExtractor)
         self.distribution = distribution
         self._apply_adapted = partial(adapter.apply, _kept(meta), _kept(adapted))
-        self.register_buffer("_like", meta["theta"].detach()[:0].clone())
+        self.register_buffer("like", meta["theta"].detach()[:0].clone())
 
     def forward(self, observation: Any) -> Tensor:
         """Return the distribution parameters at a batch of observations, as SB3 makes tensors of them."""
-        outputs, _ = self._apply_adapted(self._flat(observation))
+        outputs: Tensor = self._apply_adapted(self._flat(observation))[0]
         return outputs
 
     def _flat(self, observation: Any) -> Tensor:
         """Return a batch of observations as vectors, shape (batch, entries)."""
         if isinstance(self.observation_space, gym.spaces.Box):
-            return observation.flatten(1).to(self._like)
+            return observation.flatten(1).to(self.like)
         arrays = tree_map(lambda tensor: tensor.cpu().numpy(), observation)
         count = len(tree_leaves(arrays)[0])
         rows = [flatten(self.observation_space, tree_map(lambda array: array[i], arrays)) for i in range(count)]  # noqa: B023
-        return torch.as_tensor(np.stack(rows)).to(self._like)
+        return torch.as_tensor(np.stack(rows)).to(self.like)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         first = int(getattr(self.action_space, "start", 0))

@@ -7,12 +7,13 @@ Ravi and Larochelle 2017, section 5.1; Chen et al. 2019, "A Closer Look at Few-s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from rich.console import Console
 from rich.progress import track
 from torch import nn
 
+from metarl.adapters import GradientAdapter
 from metarl.adapters import NearestNeighbour as NearestNeighbourAdapter
 from metarl.adapters.metric import Distance
 from metarl.agents import building
@@ -38,7 +39,9 @@ class Pretrained(Agent):
             return Pretraining(learning_rate=self.options.pretraining_rate)
         loop = building.make_outer(outer, self.source.world, "pretraining")
         if not isinstance(loop, Pretraining):
-            raise ConfigError(f"outer={outer!r} is no pretraining, and {type(self).__name__} learns by nothing else: leave it out")
+            raise ConfigError(
+                f"outer={outer!r} is no pretraining, and {type(self).__name__} learns by nothing else: leave it out"
+            )
         return loop
 
 
@@ -194,4 +197,5 @@ class BaselineFinetune(Pretrained):
         return GradientDescent(self.adapter.learner.layout, rates)
 
     def _set_rule(self, rule: UpdateRule) -> None:
-        self.adapter = self.adapter.with_rule(rule.to(self.meta["theta"]))
+        adapter = cast(GradientAdapter, self.adapter)
+        self.adapter = adapter.with_rule(rule.to(self.meta["theta"]))

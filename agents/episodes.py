@@ -44,9 +44,7 @@ class EpisodeSource(Source):
     default_outer = "gradient_descent"
     problem: SupervisedProblem
 
-    def __init__(
-        self, env: gym.Env[Any, Any], support_batch: int | None, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, env: gym.Env[Any, Any], support_batch: int | None, device: torch.device, dtype: torch.dtype) -> None:
         self.env = env
         self.family = cast(Any, env.unwrapped)
         self._support_batch = support_batch
@@ -100,8 +98,8 @@ class EpisodeSource(Source):
             )
         if family.ways_of("train") != family.ways_of("test"):
             raise ConfigError(
-                f"train_ways={family.ways_of('train')} differs from ways={family.ways_of('test')}, but this agent's network has "
-                "an output for each class: leave train_ways out, or use an agent that compares features, such as ProtoNet"
+                f"train_ways={family.ways_of('train')} differs from ways={family.ways_of('test')}, but this agent's network "
+                "has an output for each class: leave train_ways out, or use an agent that compares features, such as ProtoNet"
             )
 
     def example_inputs(self) -> Tensor:

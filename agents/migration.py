@@ -88,7 +88,12 @@ def _options(name: str, made: Mapping[str, Any]) -> dict[str, Any]:
     options["env_kwargs"] = {RENAMED.get(key, key): value for key, value in made["env_kwargs"].items()}
     if name not in AGENTS:
         kept = {key: value for key, value in same.items()}
-        return {**kept, "dtype": made["dtype"], "rule": RULES_OF_1.get(made["rule"], made["rule"]), "rule_kwargs": made["rule_kwargs"]}
+        return {
+            **kept,
+            "dtype": made["dtype"],
+            "rule": RULES_OF_1.get(made["rule"], made["rule"]),
+            "rule_kwargs": made["rule_kwargs"],
+        }
     kind: type[Options] = AGENTS.load(name).Options
     return {key: value for key, value in options.items() if key in kind.__dataclass_fields__}
 

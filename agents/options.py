@@ -87,7 +87,7 @@ class RateOptions(GradientOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.rate, Sequence) and not isinstance(self.rate, str):
+        if isinstance(self.rate, Sequence):
             object.__setattr__(self, "rate", self.rate[0] if len(self.rate) == 1 else list(self.rate))
 
 

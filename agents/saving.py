@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -68,8 +68,8 @@ def content(agent: Agent) -> dict[str, Any]:
         "policy": agent.policy_name,
         "env": agent.env_name,
         "options": options,
-        "outer": {"name": _outer_name(agent.outer), **(asdict(agent.outer) if is_dataclass(agent.outer) else {})},
-        "rollouts": asdict(agent.adapter.problem.rollouts) if agent.adapter.problem.on_policy else None,
+        "outer": {"name": _outer_name(agent.outer), **agent.outer.options()},
+        "rollouts": None if agent.source.rollouts is None else asdict(agent.source.rollouts),
         "meta": {name: value.detach().cpu() for name, value in agent.meta.items()},
         "outer_state": agent.outer_state,
         "streams": {name: generator.get_state() for name, generator in agent.streams.items()},
@@ -127,9 +127,9 @@ def _class(cls: type[Agent], path: str | os.PathLike[str], name: str) -> type[Ag
     """Return the class of a checkpoint's agent: a registered one, or a descendant of the class that loads."""
     from metarl.agents.base import Agent
 
-    kinds = {kind.__name__: kind for kind in (Agent, *_descendants(Agent))}
+    kinds = {kind.__name__: kind for kind in [Agent, *_descendants(Agent)]}
     if name in AGENTS:
-        kind: Any = AGENTS.load(name)
+        kind: type[Agent] = AGENTS.load(name)
     elif name in kinds:
         kind = kinds[name]
     else:
@@ -139,8 +139,7 @@ def _class(cls: type[Agent], path: str | os.PathLike[str], name: str) -> type[Ag
         )
     if cls is not Agent and not issubclass(kind, cls):
         raise CheckpointError(f"checkpoint {path} holds a {kind.__name__}, not a {cls.__name__}: use {kind.__name__}.load")
-    found: type[Agent] = kind
-    return found
+    return kind
 
 
 def _arguments(path: str | os.PathLike[str], held: Mapping[str, Any], given: Given) -> dict[str, Any]:
@@ -214,7 +213,9 @@ def _restore(path: str | os.PathLike[str], held: Mapping[str, Any], agent: Agent
     _require_same(path, held["meta"], agent.meta)
     if best is not None:
         if best.keys() != {"score", "iteration", "meta"}:
-            raise CheckpointError(f"checkpoint {path} is damaged: best holds {sorted(map(str, best))}; use an earlier checkpoint")
+            raise CheckpointError(
+                f"checkpoint {path} is damaged: best holds {sorted(map(str, best))}; use an earlier checkpoint"
+            )
         _require_same(path, best["meta"], agent.meta)
 
     def ours(meta: Mapping[str, Tensor]) -> dict[str, Tensor]:

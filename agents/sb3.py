@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
@@ -66,8 +65,8 @@ class SB3Habits:
         quiet = processes.rank() > 0
         folder = None if quiet else self.tensorboard_log
         self._logger = configure_logger(0 if quiet else self.verbose, folder, name, reset_num_timesteps=True)
-        outer = asdict(self.outer) if is_dataclass(self.outer) and not isinstance(self.outer, type) else {}
-        told = {**vars(self.options), "outer": type(self.outer).__name__, **{f"outer.{k}": v for k, v in outer.items()}}
+        outer = {f"outer.{name}": value for name, value in self.outer.options().items()}
+        told = {**vars(self.options), "outer": type(self.outer).__name__, **outer}
         flat = {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in told.items()}
         metric = f"{self.adapter.problem.metric}/after_{self.adapter.steps}_steps"
         parameters = HParam(flat, {metric: 0.0, "train/adaptation_gain": 0.0})

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.errors import ConfigError, unknown_name
 from metarl.outer import Outcome
-from metarl.problems.base import Problem, Tasks
+from metarl.problems import Problem, Rollouts
+from metarl.problems.base import Tasks
 from metarl.registry import World
 
 
@@ -25,6 +26,7 @@ class Source(ABC):
         world: ``"policies"`` or ``"predictors"``.
         default_meta_batch: tasks in an outer step unless the user says.
         default_outer: the outer loop's name unless the user says.
+        rollouts: how trajectories are sampled; None where there are none.
     """
 
     env: gym.Env[Any, Any]
@@ -32,6 +34,7 @@ class Source(ABC):
     world: ClassVar[World]
     default_meta_batch: ClassVar[int]
     default_outer: ClassVar[str]
+    rollouts: Rollouts | None = None
 
     @abstractmethod
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:

@@ -99,9 +99,7 @@ def outer_step(agent: Agent, report: bool) -> Outcome:
     try:
         with agent.adapter.clock("outer step"):
             tasks, batch = gather(agent, report)
-            outcome, state = agent.outer.improve(
-                agent.adapter, agent.meta, agent.outer_state, batch, agent.streams["noise"]
-            )
+            outcome, state = agent.outer.improve(agent.adapter, agent.meta, agent.outer_state, batch, agent.streams["noise"])
     except NonFiniteError as error:
         set_streams(agent, before)
         raise NonFiniteError(f"iteration {agent.iteration + 1}: {error}") from error
@@ -146,9 +144,7 @@ def _timesteps(agent: Agent, outcome: Outcome) -> int:
     return round(float(processes.mean(share)) * processes.count())
 
 
-def _record(
-    agent: Agent, log: dict[str, float], outcome: Outcome, seconds: float, timesteps: int, iterations: int
-) -> None:
+def _record(agent: Agent, log: dict[str, float], outcome: Outcome, seconds: float, timesteps: int, iterations: int) -> None:
     """Put one outer step's metrics into the log, and what a progress bar says of them into the agent."""
     problem = agent.adapter.problem
     log[f"time/{problem.unit}_per_second"] = timesteps / seconds

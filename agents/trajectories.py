@@ -16,7 +16,7 @@ from metarl.errors import ConfigError, TaskError, unknown_name
 from metarl.networks import mlp
 from metarl.normalisation import BatchNorm
 from metarl.outer import Outcome
-from metarl.problems import PolicyProblem, Problem, Rollouts
+from metarl.problems import PolicyProblem, Problem, Rollouts, Samples
 from metarl.registry import NETWORKS, World
 from metarl.sampling.distributions import Categorical, DiagonalGaussian, Distribution
 from metarl.sampling.rollout import TensorVectorEnv
@@ -39,6 +39,7 @@ class TrajectorySource(Source):
     default_meta_batch = 20
     default_outer = "trpo"
     problem: PolicyProblem
+    rollouts: Rollouts
 
     def __init__(self, env: gym.Env[Any, Any], rollouts: Rollouts, device: torch.device, dtype: torch.dtype) -> None:
         if not env.has_wrapper_attr("sample_tasks"):
@@ -47,14 +48,14 @@ class TrajectorySource(Source):
                 "wrap it in metarl.envs.TaskAdapter, or derive it from metarl.envs.TaskFamily"
             )
         self.env = env
-        self._rollouts = rollouts
+        self.rollouts = rollouts
         self._like = torch.zeros(0, device=device, dtype=dtype)
         self._entries = flat_size(env.observation_space)
         self._distribution = _distribution(env.action_space)
         self.problem = self._problem(env)
 
     def _problem(self, env: gym.Env[Any, Any]) -> PolicyProblem:
-        how, like = self._rollouts, self._like
+        how, like = self.rollouts, self._like
 
         def make(rows: int) -> TensorVectorEnv:
             return make_vector_env(env, rows, like, how.vectorisation, how.workers, how.worker_timeout)
@@ -83,7 +84,7 @@ class TrajectorySource(Source):
 
     def _stochastic_policy(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any]) -> StochasticPolicy:
         kwargs = {"hidden": (100, 100), "log_std": 0.0, **policy_kwargs}
-        log_std, normalise = kwargs.pop("log_std"), self._entries if self._rollouts.normalise_observations else 0
+        log_std, normalise = kwargs.pop("log_std"), self._entries if self.rollouts.normalise_observations else 0
         refuse_class(policy)
         if isinstance(policy, StochasticPolicy):
             return policy
@@ -135,7 +136,7 @@ class TrajectorySource(Source):
 
     def inputs(self, tasks: list[Any], outcome: Outcome) -> Tensor | None:
         """Return the observations of the outer step that were seen, shape (steps, entries)."""
-        query = outcome.query
+        query: Samples = outcome.query
         return query.observations[query.happened]
 
     def own_task(self, given: Any) -> tuple[Problem[Any], list[Any]]:

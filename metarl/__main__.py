@@ -1,6 +1,7 @@
 """metarl's command line: ``metarl train | evaluate | reproduce | plot | list``."""
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 
 from rich.console import Console
@@ -10,9 +11,9 @@ from metarl.errors import MetaRLError
 COMMANDS = {
     "train": "meta-train an agent and leave a run folder",
     "evaluate": "measure a trained agent on unseen tasks",
-    "reproduce": "run a published table and print the paper's figures beside ours",
+    "reproduce": "run a published table and print the paper's numbers beside ours",
     "plot": "draw a run's curves, adaptation and learned rule",
-    "list": "name the environments, agents, presets and tables",
+    "list": "name the agents, outer loops, families, presets, tables and the rest",
 }
 USAGE = "\n".join(
     [
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"metarl {__version__}")
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"metarl: {arguments[0]!r} is not a command\n\n{USAGE}", file=sys.stderr)
+        near = get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.4)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        print(f"metarl: {arguments[0]!r} is not a command{hint}\n\n{USAGE}", file=sys.stderr)
         return 2
     try:
         status: int = import_module(f"metarl.commands.{arguments[0]}").main(arguments[1:])

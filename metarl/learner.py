@@ -104,7 +104,9 @@ class Learner:
         """The shape of every parameter, by name, in the module's order."""
         tracked, self._constants = _buffers(module)
         self._averages = {name: value.to("meta") for name, value in tracked.items()}
-        self._structure: dict[Use, nn.Module] = {use: _structure(module, use) for use in (get_args(Use) if norms else ("batch",))}
+        self._structure: dict[Use, nn.Module] = {
+            use: _structure(module, use) for use in (get_args(Use) if norms else ("batch",))
+        }
 
     def initial(self, module: nn.Module) -> tuple[Tensor, Tensor, Averages]:
         """Return copies of a module's numbers, where meta-learning starts.

@@ -54,6 +54,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class AgentEntry(Entry):
+    """An agent.
+
+    Attributes:
+        is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
+        outer_loops: the names of the outer loops that it can have; None for all of its world.
+        idle: inherited options that have no effect on it, or that its outer loop's own say: the command line refuses them.
+    """
+
+    is_baseline: bool = False
+    outer_loops: tuple[str, ...] | None = None
+    idle: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class OuterEntry(Entry):
     """An outer loop, a frozen dataclass of options.
 
@@ -241,23 +256,54 @@ def _described(entry: Entry) -> str:
     return f"{entry.target if isinstance(entry.target, str) else repr(entry.target)} ({entry.line})"
 
 
+_GENERAL = ("trpo", "policy_gradient", "gradient_descent")
+_BASELINE: dict[str, Any] = {
+    "is_baseline": True,
+    "outer_loops": ("pretraining",),
+    "idle": ("first_order", "pretraining_rate"),  # nothing is differentiated twice; the rate is --pretraining.learning-rate
+}
 AGENTS = Registry(
     "agent",
     "metarl.agents",
-    Entry,
+    AgentEntry,
     [
-        Entry("maml", "gradient descent from a learned start", "metarl.agents:MAML"),
-        Entry("meta-sgd", "and a learned rate for every parameter", "metarl.agents:MetaSGD"),
-        Entry("meta-lstm", "an LSTM gates every parameter's steps", "metarl.agents:MetaLSTM"),
-        Entry("meta-lstm-2", "the same with raw gradients, through second order", "metarl.agents:MetaLSTM2"),
-        Entry("turtle", "a small network writes every parameter's update", "metarl.agents:TURTLE"),
-        Entry("alpha-maml", "MAML that moves its two learning rates by hypergradients", "metarl.agents:AlphaMAML"),
-        Entry("protonet", "Prototypical Networks: the class of the nearest mean", "metarl.agents:ProtoNet"),
-        Entry("scratch", "baseline: a new network for every task", "metarl.agents:TrainFromScratch"),
-        Entry("finetuning", "baseline: pretrained; a new last layer on a task", "metarl.agents:Finetuning"),
-        Entry("baseline++", "baseline: the same with a classifier by cosines", "metarl.agents:BaselinePlusPlus"),
-        Entry("nearest-neighbour", "baseline: pretrained; the nearest support image", "metarl.agents:NearestNeighbour"),
-        Entry("baseline-finetune", "baseline: pretrained; all trained on a task", "metarl.agents:BaselineFinetune"),
+        AgentEntry("maml", "gradient descent from a learned start", "metarl.agents:MAML", outer_loops=_GENERAL),
+        AgentEntry("meta-sgd", "and a learned rate for every parameter", "metarl.agents:MetaSGD", outer_loops=_GENERAL),
+        AgentEntry(
+            "meta-lstm",
+            "an LSTM gates every parameter's steps",
+            "metarl.agents:MetaLSTM",
+            outer_loops=_GENERAL,
+            idle=("first_order",),  # it always is
+        ),
+        AgentEntry("meta-lstm-2", "the same, raw gradients, second order", "metarl.agents:MetaLSTM2", outer_loops=_GENERAL),
+        AgentEntry("turtle", "a small network writes every update", "metarl.agents:TURTLE", outer_loops=_GENERAL),
+        AgentEntry(
+            "alpha-maml",
+            "MAML that moves its two rates by hypergradients",
+            "metarl.agents:AlphaMAML",
+            outer_loops=("hypergradient_descent",),
+        ),
+        AgentEntry(
+            "protonet",
+            "Prototypical Networks: the nearest mean of a class",
+            "metarl.agents:ProtoNet",
+            outer_loops=("gradient_descent",),
+        ),
+        AgentEntry(
+            "scratch",
+            "baseline: a new network for every task",
+            "metarl.agents:TrainFromScratch",
+            is_baseline=True,
+            outer_loops=(),
+            idle=("first_order", "meta_batch"),
+        ),
+        AgentEntry("finetuning", "baseline: pretrained; a new last layer", "metarl.agents:Finetuning", **_BASELINE),
+        AgentEntry("baseline++", "baseline: the same, by cosines", "metarl.agents:BaselinePlusPlus", **_BASELINE),
+        AgentEntry(
+            "nearest-neighbour", "baseline: pretrained; the nearest image", "metarl.agents:NearestNeighbour", **_BASELINE
+        ),
+        AgentEntry("baseline-finetune", "baseline: pretrained; all is trained", "metarl.agents:BaselineFinetune", **_BASELINE),
     ],
 )
 ADAPTERS = Registry(
@@ -354,13 +400,30 @@ REGISTRIES: dict[str, Registry[Any]] = {
 """All of them, by the name of their section in ``metarl list``."""
 
 
-def register_agent(name: str, cls: Any, line: str) -> None:
-    """Register an agent: its class, or ``"module:attribute"``; then it can be trained by name, loaded and listed.
+def register_agent(
+    name: str,
+    cls: Any,
+    line: str,
+    *,
+    is_baseline: bool = False,
+    outer_loops: Iterable[str] | None = None,
+    idle: Iterable[str] = (),
+) -> None:
+    """Register an agent; then it can be trained by name, loaded and listed.
+
+    Args:
+        name: its name for ``--agent`` and in checkpoints.
+        cls: the class, or ``"module:attribute"``.
+        line: what it is.
+        is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
+        outer_loops: the names of the outer loops that it can have; None for all of its world.
+        idle: inherited options that have no effect on it: the command line refuses them.
 
     Raises:
         ConfigError: the name is taken.
     """
-    AGENTS.add(Entry(name, line, cls))
+    loops = None if outer_loops is None else tuple(outer_loops)
+    AGENTS.add(AgentEntry(name, line, cls, is_baseline, loops, tuple(idle)))
 
 
 def register_adapter(name: str, cls: Any, line: str) -> None:

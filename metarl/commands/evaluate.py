@@ -1,17 +1,19 @@
 """metarl evaluate: measure a trained agent on unseen tasks."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from metarl.agents import Agent
-from metarl.agents.base import EVALUATION_SEED
-from metarl.commands.presets import Json
+from metarl.commands.options import JSON
 from metarl.files import require_folder, whole
 from metarl.tasks import Split
+
+if TYPE_CHECKING:
+    from metarl.agents import Agent
 
 
 @dataclass(frozen=True)
@@ -28,46 +30,52 @@ class Evaluate:
     """Which tasks."""
     env: str = ""
     """Another family than in training, of the same shapes: cross-domain."""
-    env_kwargs: Json = field(default_factory=dict)
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """The environment's arguments where they differ from training, such as '{"shots": 5}'; all of another family's."""
     root: str = ""
     """The folder of an image data set, if other than in training."""
     repeats: int = 1
     """Adaptations to each task with new data."""
-    seed: int = EVALUATION_SEED
-    """Of tasks and noise; the same seed pairs two agents."""
+    seed: int | None = None
+    """Of tasks and noise; unless given the same for all, which pairs agents."""
     last: bool = False
     """The last iterate instead of the best by validation."""
     device: str = "auto"
     """auto, cpu or cuda."""
     json: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
-    """Write the figures to a file too."""
+    """Write the numbers to a file too."""
 
 
-def load(path: str, last: bool = False, device: str = "auto", root: str = "") -> Agent:
-    """Return the agent of a run folder or checkpoint, at its best iterate unless the last is wanted."""
-    agent = Agent.load(path, device=device, env_kwargs={"root": root} if root else None)
-    return agent if last else agent.restore_best()
+def load(path: str, last: bool = False, device: str = "auto", root: str = "") -> "Agent":
+    """Return the agent of a run folder or checkpoint, at its best iterate unless the last is wanted, and tuned if it tunes."""
+    from metarl.agents import Agent
+    from metarl.commands.train import tune
+
+    agent: Agent = Agent.load(path, device=device, env_kwargs={"root": root} if root else None)
+    if not last:
+        agent.restore_best()
+        tune(agent, Console(stderr=True))
+    return agent
 
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    given = tyro.cli(Evaluate, args=arguments, prog="metarl evaluate")
-    if given.json:
-        require_folder("json", given.json)
-    agent = load(given.path, given.last, given.device, given.root)
-    env_kwargs = given.env_kwargs | ({"root": given.root} if given.env and given.root else {})
+    asked = tyro.cli(Evaluate, args=arguments, prog="metarl evaluate", registry=JSON)
+    if asked.json:
+        require_folder("json", asked.json)
+    agent = load(asked.path, asked.last, asked.device, asked.root)
+    env_kwargs = {**asked.env_kwargs, **({"root": asked.root} if asked.env and asked.root else {})}
     evaluation = agent.evaluate(
-        given.tasks,
-        given.steps,
-        split=given.split,
-        seed=given.seed,
-        repeats=given.repeats,
-        env=given.env or None,
+        asked.tasks,
+        asked.steps,
+        split=asked.split,
+        repeats=asked.repeats,
+        env=asked.env or None,
         env_kwargs=env_kwargs or None,
+        **({} if asked.seed is None else {"seed": asked.seed}),
     )
     Console().print(str(evaluation), highlight=False)
-    if given.json:
-        with whole(given.json) as path:
+    if asked.json:
+        with whole(asked.json) as path:
             path.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
     return 0

@@ -1,47 +1,54 @@
 """metarl list: name what there is."""
 
-from typing import Any
+from dataclasses import dataclass
 
-import gymnasium
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from metarl.commands.presets import PRESETS
-from metarl.commands.reproduce import TABLES
+from metarl.errors import unknown_name
+from metarl.registry import REGISTRIES, TABLES, Entry
+
+HEADINGS = {
+    "agents": "agents (metarl train --agent)",
+    "adapters": "adapters",
+    "outer-loops": "outer loops (metarl train --outer)",
+    "rules": "update rules",
+    "families": "task families and episodes (gym.make, metarl train --env)",
+    "networks": "networks (metarl train --policy)",
+    "presets": "presets (metarl train)",
+    "tables": "tables (metarl reproduce; metarl list TABLE names its rows)",
+}
+
+
+@dataclass(frozen=True)
+class List:
+    """Name the agents, adapters, outer loops, rules, families, networks, presets and tables; or one sort; or a table's rows."""
+
+    what: tyro.conf.Positional[str] = ""
+    """One sort of them, such as agents, or the name of a table."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    tyro.cli(_nothing, args=arguments, prog="metarl list", description="Name the environments, agents, presets and tables.")
+    what = tyro.cli(List, args=arguments, prog="metarl list").what
     console = Console()
-    sections: dict[str, dict[str, Any]] = {
-        "environments (gym.make)": {
-            name: spec.kwargs or "" for name, spec in gymnasium.registry.items() if name.startswith("metarl/")
-        },
-        "agents (--agent)": {
-            "maml": "gradient descent from a learned start",
-            "meta-sgd": "and a learned rate for every parameter",
-            "meta-lstm": "an LSTM gates every parameter's steps",
-            "meta-lstm-2": "the same with raw gradients, through second order",
-            "turtle": "a small network writes every parameter's update",
-            "alpha-maml": "MAML that moves its two learning rates by hypergradients",
-            "scratch": "baseline: a new network for every task",
-            "finetuning": "baseline: pretrained on all classes, a new last layer for every task",
-            "baseline++": "baseline: the same with a classifier by cosines",
-            "nearest-neighbour": "baseline: pretrained, then the class of the nearest support image",
-            "baseline-finetune": "baseline: pretrained, then the whole network trained on every task",
-        },
-        "presets (metarl train)": {name: text for name, (text, _) in PRESETS.items()},
-        "tables (metarl reproduce)": {name: table.TITLE for name, table in TABLES.items()},
-    }
-    for title, rows in sections.items():
-        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
-        for name, text in rows.items():
-            table.add_row(name, str(text))
-        console.print(table)
+    if what and what not in REGISTRIES:
+        if what not in TABLES:
+            raise unknown_name("what", what, [*REGISTRIES, *TABLES])
+        console.print(f"rows of {what} (metarl train {what}/ROW)")
+        for row in TABLES.load(what).runs():
+            console.print(f"  {row.name}", markup=False, highlight=False, soft_wrap=True)
+        return 0
+    for section in [what] if what else REGISTRIES:
+        console.print(_table(HEADINGS[section], REGISTRIES[section].entries()))
     return 0
 
 
-def _nothing() -> None:
-    pass
+def _table(title: str, entries: list[Entry]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for entry in entries:
+        table.add_row(entry.name, entry.line)
+    return table

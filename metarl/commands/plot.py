@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
-from matplotlib.figure import Figure
 from rich.console import Console
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metarl.commands.evaluate import load
 from metarl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,27 @@ class Plot:
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    given = tyro.cli(Plot, args=arguments, prog="metarl plot")
-    folder = Path(given.run_dir)
+    asked = tyro.cli(Plot, args=arguments, prog="metarl plot")
+    folder = Path(asked.run_dir)
     if not folder.is_dir():
-        raise ConfigError(f"run_dir={given.run_dir} is not a folder: give a run folder that `metarl train` left")
-    out = Path(given.out or folder)
+        raise ConfigError(f"run_dir={asked.run_dir} is not a folder: give a run folder that `metarl train` left")
+    out = Path(asked.out or folder)
     out.mkdir(parents=True, exist_ok=True)
-    agent = load(given.run_dir, given.last, root=given.root)
-    pictures = {"curve": _curve(folder, agent.world.problem.figure), **agent.pictures()}
-    for name, figure in pictures.items():
-        if figure is not None:
+    agent = load(asked.run_dir, asked.last, root=asked.root)
+    pictures = {"curve": _curve(folder, agent.adapter.problem.metric), **agent.pictures()}
+    for name, picture in pictures.items():
+        if picture is not None:
             path = out / f"{name}.png"
-            figure.savefig(path, dpi=120)
+            picture.savefig(path, dpi=120)
             Console(soft_wrap=True).print(f"{name}: {path}")
     return 0
 
 
-def _curve(folder: Path, name: str) -> Figure | None:
+def _curve(folder: Path, name: str) -> "Figure | None":
     """Draw the return or loss after each number of inner steps against iterations, from the TensorBoard logs."""
+    from matplotlib.figure import Figure
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     curves: dict[str, dict[int, float]] = {}
     for events in sorted(folder.rglob("events.out.tfevents.*")):
         log = EventAccumulator(str(events), size_guidance={"scalars": 0})
@@ -55,8 +60,8 @@ def _curve(folder: Path, name: str) -> Figure | None:
                 curves.setdefault(tag, {}).update({event.step: event.value for event in log.Scalars(tag)})
     if not curves:
         return None
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    ax = figure.subplots()
+    picture = Figure(figsize=(7, 4.5), layout="constrained")
+    ax = picture.subplots()
     for tag, points in sorted(curves.items()):
         steps = sorted(points)
         ax.plot(steps, [points[step] for step in steps], label=tag.replace("_", " "))
@@ -65,4 +70,4 @@ def _curve(folder: Path, name: str) -> Figure | None:
     ax.set(xlabel="outer iterations", ylabel=name)
     ax.grid(alpha=0.3)
     ax.legend()
-    return figure
+    return picture

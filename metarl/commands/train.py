@@ -2,88 +2,193 @@
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import tyro
 from rich.console import Console
-from torch import distributed
 
-from metarl import processes
-from metarl.agents import Agent, Evaluation
-from metarl.agents.callbacks import SaveCallback
-from metarl.checkpoint import RUN_CHECKPOINT as CHECKPOINT
-from metarl.commands.presets import PRESETS, Run
-from metarl.errors import ConfigError, NonFiniteError, require_positive
+from metarl.commands.presets import Settings
+from metarl.errors import ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.files import whole
+from metarl.registry import PRESETS, TABLES
+
+if TYPE_CHECKING:
+    from metarl.agents import Agent
+    from metarl.commands.run import Run, Scope
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
-MAY_CHANGE = {"iterations": 0, "root": ""}
+MAY_CHANGE = {"iterations", "root"}
 """What a resumed run need not have in common with the run in the folder."""
+ALWAYS_THE_SAME = {"agent", "env", "policy", "seed", "dtype"}
+"""What is compared with a folder that an earlier version left, whose other options were written in another way."""
+CHOICES = ("agent", "outer", "env")
+"""What decides which other options there are."""
+USAGE = """usage: metarl train PRESET [--agent AGENT] [--outer LOOP] [--env ENV] [options]
+
+Meta-train an agent. The run folder gets config.json, checkpoint.pt, TensorBoard
+logs, evaluation.json and pictures. PRESET is a preset, or a row of a table as
+TABLE/ROW (metarl list TABLE names them). Whatever a preset says can be said
+otherwise by an option; what does not apply to another agent is left out.
+
+  metarl train PRESET --help             the options of this run
+  metarl train PRESET --agent A --help   those of another agent
+"""
 
 
 @dataclass(frozen=True)
 class Train:
-    """Meta-train an agent; the run folder gets config.json, checkpoint.pt, TensorBoard logs, evaluation.json and pictures."""
+    """Where a run goes, and what is said of it while it runs."""
 
-    run: Annotated[Run, tyro.conf.arg(name="")] = field(default_factory=Run)
-    """What to train."""
     run_dir: str = ""
     """Where the run goes; runs/PRESET-AGENT-SEED by default."""
     resume: bool = False
     """Go on with the run in the folder: the result equals an uninterrupted run's."""
-    progress_bar: bool = True
-    """Show a progress bar."""
-    verbose: bool = False
-    """Print the log's tables."""
-    log_interval: int = 0
-    """Outer steps between log entries; 0 for a hundredth of the run."""
-    figure_every: int = 0
-    """Outer steps between pictures in TensorBoard; 0 for a quarter of the run."""
-    save_every: int = 0
-    """Outer steps between checkpoints; 0 for a hundredth of the run."""
     evaluation_tasks: int = 600
     """Unseen tasks for the evaluation at the end; 0 for none."""
     evaluation_steps: int = 0
     """Inner steps in it; 0 for as many as in training."""
+    progress_bar: bool = True
+    """Show how far the run is: a bar, or without a terminal a line now and then."""
+    verbose: bool = False
+    """Print the log's tables."""
+    log_interval: int = 0
+    """Outer steps between log entries; 0 for a hundredth of the run."""
+    picture_every: int = 0
+    """Outer steps between pictures in TensorBoard; 0 for a quarter of the run."""
+    save_every: int = 0
+    """Outer steps between checkpoints; 0 for a hundredth of the run."""
 
-    def resolved(self, preset: str) -> "Train":
+    def resolved(self, preset: str, run: "Run") -> "Train":
         """Return the settings with every "0 for" replaced."""
-        run, hundredth = self.run, max(1, self.run.iterations // 100)
+        for name in ("evaluation_tasks", "evaluation_steps", "log_interval", "picture_every", "save_every"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must not be negative")
+        hundredth = max(1, run.iterations // 100)
         return replace(
             self,
-            run_dir=self.run_dir or f"runs/{preset}-{run.agent}-{run.seed}",
+            run_dir=self.run_dir or f"runs/{preset.replace('/', '-')}-{run.agent}-{run.seed}",
             log_interval=self.log_interval or hundredth,
-            figure_every=self.figure_every or max(1, run.iterations // 4),
+            picture_every=self.picture_every or max(1, run.iterations // 4),
             save_every=self.save_every or hundredth,
         )
 
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    configs = {name: (text, Train(run)) for name, (text, run) in PRESETS.items()}
-    train: Train = tyro.extras.overridable_config_cli(configs, args=arguments, prog="metarl train")
+    if not arguments or arguments[0].startswith("-"):
+        asked = bool({"-h", "--help"} & set(arguments))
+        print(USAGE + "\npresets (metarl list presets says more):\n  " + "\n  ".join(PRESETS))
+        return 0 if asked else 2
+    name, given = arguments[0], arguments[1:]
+    run, train = parse(name, settings_of(name), given)
     started_processes = _join_processes()
     try:
-        _train(train.resolved(next(name for name in arguments if name in PRESETS)))
+        _train(run, train.resolved(name, run))
     finally:
         if started_processes:
+            from torch import distributed
+
             distributed.destroy_process_group()
     return 0
 
 
-def _train(train: Train) -> None:
+def settings_of(name: str) -> Settings:
+    """Return a preset's settings, or those of a table's row, ``TABLE/ROW``.
+
+    Raises:
+        ConfigError: an unknown name, with the nearest ones.
+    """
+    table, slash, row = name.partition("/")
+    if slash and table in TABLES:
+        settings: Settings = TABLES.load(table).row(row).settings
+        return settings
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    settings = PRESETS.load(name)
+    return settings
+
+
+def parse(name: str, settings: Settings, arguments: list[str]) -> "tuple[Run, Train]":
+    """Return the run that a preset and options are, and what goes with it.
+
+    Args:
+        name: of the preset, for the help.
+        settings: the preset's.
+        arguments: options; those that have no effect on the chosen agent, outer loop or environment are refused.
+
+    Raises:
+        ConfigError: an option that has no effect here, or a value out of range.
+        SystemExit: after ``--help``, or if a value cannot be read.
+    """
+    from metarl.commands.options import Group, Option, named, options_of
+    from metarl.commands.options import parse as parse_options
+    from metarl.commands.run import OF_A_RUN, Scope
+
+    scope = Scope.of(settings, _chosen(arguments))
+    about = options_of(Train)
+    agent_kwargs = Option("agent_kwargs", Mapping[str, Any], {}, "The agent's own options as JSON, such as '{\"rate\": 0.1}'.")
+    known = {option.name for option in (*about, agent_kwargs)}
+    for option, written in named(arguments).items():
+        if option.removeprefix("no_") not in known and option != "help":
+            refused = scope.refusal(option, written)
+            if refused is not None:
+                raise refused
+    defaults = scope.defaults(settings)
+    groups = [
+        Group("the run", "", tuple(replace(one, default=defaults[one.name]) for one in OF_A_RUN)),
+        *(
+            replace(group, options=tuple(replace(one, default=defaults[group.full(one)]) for one in group.options))
+            for group in scope.groups
+        ),
+        Group("the run folder", "", (*about, agent_kwargs)),
+    ]
+    values = parse_options(
+        groups, arguments, f"metarl train {name}", "Meta-train an agent: the options that apply to this run."
+    )
+    train = Train(**{option.name: values.pop(option.name) for option in about})
+    values |= _agent_kwargs(scope, values.pop(agent_kwargs.name), named(arguments))
+    return scope.run(values), train
+
+
+def _agent_kwargs(scope: "Scope", given: Mapping[str, Any], written: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the agent's options that were given as JSON.
+
+    Raises:
+        ConfigError: an option that the agent has not, or that was given by its own name too.
+    """
+    from metarl.commands.options import flag
+
+    known = {option.name for option in scope.groups[0].options}
+    for name in given:
+        if name not in known:
+            raise unknown_name(f"agent_kwargs of {scope.agent.name}", name, known)
+        if name in written:
+            raise ConfigError(f"agent_kwargs has {name}, and {written[name]} says it too: give {flag(name)} once")
+    return given
+
+
+def _chosen(arguments: list[str]) -> dict[str, str]:
+    """Return the agent, outer loop and environment that arguments ask for."""
+    found = {}
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, is_equal, value = argument.partition("=")
+        if name.removeprefix("--") in CHOICES and name.startswith("--"):
+            found[name.removeprefix("--")] = value if is_equal else after
+    return found
+
+
+def _train(run: "Run", train: Train) -> None:
+    from metarl import processes
+    from metarl.agents.callbacks import SaveCallback
+    from metarl.checkpoint import RUN_CHECKPOINT
+
     console = Console(quiet=processes.rank() > 0, soft_wrap=True)
-    folder, run = Path(train.run_dir), train.run
+    folder = Path(train.run_dir)
     require_positive(iterations=run.iterations)
-    for name in ("evaluation_tasks", "evaluation_steps"):
-        if getattr(train, name) < 0:
-            raise ConfigError(f"{name}={getattr(train, name)} must not be negative")
-    agent = _agent(train, folder)
+    agent = _agent(run, train, folder)
     if processes.rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
         with whole(folder / CONFIG) as path:
@@ -98,13 +203,13 @@ def _train(train: Train) -> None:
         try:
             agent.learn(
                 left,
-                callback=SaveCallback(folder / CHECKPOINT, train.save_every),
+                callback=SaveCallback(folder / RUN_CHECKPOINT, train.save_every),
                 log_interval=train.log_interval,
                 tb_log_name="tensorboard",
                 progress_bar=train.progress_bar,
                 validate_every=run.validate_every,
                 validation_tasks=run.validation_tasks,
-                figure_every=train.figure_every,
+                picture_every=train.picture_every,
             )
         except KeyboardInterrupt:  # in mid-iteration: the last checkpoint is what a resumed run must start from
             console.print(f"stopped; --resume goes on from the last checkpoint, at most {train.save_every} iterations ago")
@@ -116,61 +221,91 @@ def _train(train: Train) -> None:
     if agent.best is not None:
         console.print(f"best validation after {agent.best['iteration']} iterations; that iterate is kept")
     agent.restore_best()
+    tune(agent, console)
     if processes.rank() == 0:
         finish(agent, folder, train.evaluation_tasks, train.evaluation_steps or None, console)
 
 
-def finish(agent: Agent, folder: Path, tasks: int, steps: int | None, console: Console) -> None:
+def tune(agent: "Agent", console: Console) -> None:
+    """Let an agent choose what it chooses on validation tasks, where it does so, and say it."""
+    if hasattr(agent, "tune"):
+        console.print(f"tuning the steps of {type(agent).__name__} on validation tasks")
+        agent.tune()
+
+
+def finish(agent: "Agent", folder: Path, tasks: int, steps: int | None, console: Console) -> None:
     """Evaluate, and write the evaluation, the pictures and what to look at."""
+    from metarl.checkpoint import RUN_CHECKPOINT
+
     if tasks:
-        evaluation: Evaluation = agent.evaluate(tasks, steps)
+        evaluation = agent.evaluate(tasks, steps)
         console.print(str(evaluation), highlight=False)
         with whole(folder / EVALUATION) as path:
             path.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
-    for name, figure in agent.pictures().items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
+    for name, picture in agent.pictures().items():
+        picture.savefig(folder / f"{name}.png", dpi=120)
         console.print(f"picture:     {folder / f'{name}.png'}")
-    console.print(f"checkpoint:  {folder / CHECKPOINT}")
+    console.print(f"checkpoint:  {folder / RUN_CHECKPOINT}")
     console.print(f"TensorBoard: tensorboard --logdir {folder}")
 
 
-def _save(agent: Agent, folder: Path) -> None:
+def _save(agent: "Agent", folder: Path) -> None:
+    from metarl import processes
+    from metarl.checkpoint import RUN_CHECKPOINT
+
     if processes.rank() == 0:
-        agent.save(folder / CHECKPOINT)
+        agent.save(folder / RUN_CHECKPOINT)
 
 
-def _agent(train: Train, folder: Path) -> Agent:
+def _agent(run: "Run", train: Train, folder: Path) -> "Agent":
     """Return a new agent, or the one in the run folder."""
-    path, log = folder / CHECKPOINT, str(folder)
+    from metarl.agents import Agent
+    from metarl.checkpoint import RUN_CHECKPOINT
+
+    path, log = folder / RUN_CHECKPOINT, str(folder)
     if not path.exists() or not train.resume:  # a run killed before its first checkpoint begins again
         if path.exists():
             raise ConfigError(
                 f"run_dir={folder} already holds a run: add --resume to go on with it, or choose another --run-dir"
             )
-        return train.run.make(int(train.verbose), log)
-    saved = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).exists() else None
-    ours = json.loads(json.dumps(train.run.as_dict()))
-    if saved is not None and {**saved, **MAY_CHANGE} != {**ours, **MAY_CHANGE}:
-        changed = [f"{name} ({there!r} there, {here!r} here)" for name, there, here in _differences(saved, ours)]
-        raise ConfigError(
-            f"run_dir={folder} holds another run, different in {', '.join(changed)}: give the same options to resume it"
-        )
-    moved = {"root": train.run.root} if train.run.root else None
-    return Agent.load(path, env_kwargs=moved, device=train.run.device, verbose=int(train.verbose), tensorboard_log=log)
+        return run.make(verbose=int(train.verbose), tensorboard_log=log)
+    if (folder / CONFIG).exists():
+        changed = differences(json.loads((folder / CONFIG).read_text()), run)
+        if changed:
+            raise ConfigError(
+                f"run_dir={folder} holds another run, different in {', '.join(changed)}: give the same options to resume it"
+            )
+    moved = {"root": run.root} if run.root else None
+    agent: Agent = Agent.load(path, env_kwargs=moved, device=run.device, verbose=int(train.verbose), tensorboard_log=log)
+    return agent
+
+
+def differences(there: Mapping[str, Any], run: "Run") -> list[str]:
+    """Return in which options a folder's config.json differs from a run, with both values.
+
+    An option that is not there was not yet known when the folder was made, and differs from nothing.
+    """
+    here = json.loads(json.dumps(run.as_dict()))
+    compared = {name for name in here if name not in MAY_CHANGE and ("options" in there or name in ALWAYS_THE_SAME)}
+    pairs = ({name: there[name] for name in compared if name in there}, {name: here[name] for name in compared})
+    return [f"{name} ({old!r} there, {new!r} here)" for name, old, new in _differences(*pairs)]
 
 
 def _differences(there: Any, here: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield the fields in which two configurations differ, with their values."""
     if isinstance(there, dict) and isinstance(here, dict):
-        for key in here:
-            if key not in MAY_CHANGE:
-                yield from _differences(there.get(key), here[key], f"{name}.{key}".lstrip("."))
+        for key in sorted(there.keys() & here.keys()):
+            yield from _differences(there[key], here[key], f"{name}.{key}".lstrip("."))
+        if "kwargs" in name and there.keys() != here.keys():
+            yield name, there, here
     elif there != here:
         yield name, there, here
 
 
 def _join_processes() -> bool:
     """Join the other processes if torchrun started this one; return whether it did."""
+    import torch
+    from torch import distributed
+
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         return False
     on_gpu = torch.cuda.is_available()

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Protocol
 
 import torch
@@ -55,6 +55,10 @@ class TaskSource(Protocol):
 
 class OuterLoop(ABC):
     """Improves the meta-parameters. Its options are frozen and its state is passed, so a loop serves any number of runs."""
+
+    def options(self) -> dict[str, Any]:
+        """Return the loop's options by name, in plain containers: a loop is a frozen dataclass of them."""
+        return asdict(self) if is_dataclass(self) else {}
 
     def check(self, adapter: Adapter) -> None:  # noqa: B027 - most need nothing
         """Raise ConfigError if the loop cannot improve this adapter's meta-parameters on its problem."""
@@ -120,7 +124,12 @@ class OuterLoop(ABC):
         return self.improve(adapter, meta, state, self.gather(adapter, meta, tasks, generator, report), generator)
 
     def improve_together(
-        self, adapter: Adapter, metas: list[Meta], states: list[State], batches: list[Batch], generators: list[torch.Generator]
+        self,
+        adapter: Adapter,
+        metas: list[Meta],
+        states: list[State],
+        batches: list[Batch],
+        generators: list[torch.Generator],
     ) -> list[tuple[Outcome, State] | NonFiniteError]:
         """Return what ``improve`` gives for each of several runs that are alike but for their numbers, or its error.
 

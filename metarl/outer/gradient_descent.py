@@ -98,9 +98,14 @@ class GradientDescent(OuterLoop):
         return Outcome(meta, loss, batch.adaptation, batch.query, {"gradient_norm": norm}), state
 
     def improve_together(
-        self, adapter: Adapter, metas: list[Meta], states: list[State], batches: list[Batch], generators: list[torch.Generator]
+        self,
+        adapter: Adapter,
+        metas: list[Meta],
+        states: list[State],
+        batches: list[Batch],
+        generators: list[torch.Generator],
     ) -> list[tuple[Outcome, State] | NonFiniteError]:
-        """Return what ``improve`` gives for each of several runs; the runs are one more batched axis if the optimiser allows."""
+        """Return what ``improve`` gives for each of several runs: one more batched axis, if the optimiser allows."""
         if self.optimizer not in ELEMENTWISE or processes.count() > 1:
             return super().improve_together(adapter, metas, states, batches, generators)
         meta, experiences, query = (
@@ -115,9 +120,8 @@ class GradientDescent(OuterLoop):
             except NonFiniteError as error:
                 results.append(error)
                 continue
-            outcome = Outcome(
-                {name: value[run] for name, value in moved.items()}, loss, batch.adaptation, batch.query, {"gradient_norm": norm}
-            )
+            values = {name: value[run] for name, value in moved.items()}
+            outcome = Outcome(values, loss, batch.adaptation, batch.query, {"gradient_norm": norm})
             results.append((outcome, _state_of(after, run)))
         return results
 

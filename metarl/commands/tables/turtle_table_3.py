@@ -1,37 +1,34 @@
 """TURTLE, Table 3: trained on miniImageNet, tested on CUB (Huisman et al. 2022, section 5.3)."""
 
-from dataclasses import replace
+from metarl.commands.image_methods import METHODS, NETWORK, QUERIES, cells, settings
+from metarl.commands.table import Row, Table, Test
 
-from metarl.commands.tables import turtle_table_1
-from metarl.commands.tables.cell import Cell, Measured
-
-TITLE = "TURTLE, Table 3: 5-way accuracy in percent on CUB after training on miniImageNet (median over tasks; and mean)"
-INTERVAL = "seeds"
-DEFAULT_SEEDS = 5
-DATA = {"metarl/MiniImageNet-v0": "", "metarl/CUB-v0": ""}
 PAPER = {
     1: ((30, 0), (33, 0), (35, 0), (35, 0), (36, 0), (39, 0), (42, 1)),
     5: ((46, 0), (52, 0), (52, 0), (51, 1), (56, 0), (58, 0), (59, 1)),
 }
 
 
-def cells() -> list[Cell]:
-    """Return the table's cells."""
-    return [
-        cell
-        for shots, row in PAPER.items()
-        for method, figure in zip(turtle_table_1.METHODS, row, strict=True)
-        for cell in turtle_table_1.pair(f"{shots}-shot, {method}", *figure)
-    ]
+def test(method: str, shots: int) -> Test:
+    """Return the test on CUB."""
+    env_kwargs = {"shots": shots, "queries": QUERIES, "classes": "turtle"}
+    return Test(steps=10 if method == "MAML" else None, env="metarl/CUB-v0", env_kwargs=env_kwargs)
 
 
-def measure(run_name: str, seed: int, scale: float, root: str) -> dict[str, Measured]:
-    """Train a method on miniImageNet and test it on CUB."""
-    shots, method = run_name.split(", ")
-    setting = replace(
-        turtle_table_1.setting_of("MiniImageNet", int(shots[0])),
-        test_env="metarl/CUB-v0",
-        test_kwargs={"classes": "turtle"},
-    )
-    agent, stopped = turtle_table_1.train(setting, method, seed, scale, root)
-    return turtle_table_1.figures(run_name, turtle_table_1.test(agent, setting, method, root), stopped)
+TABLE = Table(
+    title="TURTLE, Table 3: 5-way accuracy in percent on CUB after training on miniImageNet (median over tasks; and mean)",
+    rows=[
+        Row(
+            name := f"{shots}-shot, {method}",
+            settings(method, "metarl/MiniImageNet-v0", shots, {}, NETWORK),
+            cells(name, test(method, shots), *paper),
+        )
+        for shots, papers in PAPER.items()
+        for method, paper in zip(METHODS, papers, strict=True)
+    ],
+    higher_is_better=True,
+    interval="seeds",
+    seeds=5,
+    needs_root=True,
+    validations=4,
+)

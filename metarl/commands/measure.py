@@ -1,0 +1,95 @@
+"""Measuring a row of a table: its run is trained, at a fraction of its length, and its cells are read."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from metarl.commands.run import Run
+from metarl.commands.table import Measured, Row, Table, Test
+from metarl.errors import NonFiniteError
+
+Results = dict[str, Measured]
+"""Numbers by cell."""
+
+
+def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Results]:
+    """Return the numbers of a row for each of some seeds.
+
+    Args:
+        table: the table.
+        row: one of its rows.
+        seeds: trained side by side if the table says so, else one after the other.
+        scale: the fraction of the run's iterations.
+        root: the folder of image data sets, for the tables that need one.
+    """
+    runs = [run_of(table, row, seed, scale, root) for seed in seeds]
+    if table.reading is not None:
+        return [table.reading(row, run, scale) for run in runs]
+    agents = [run.make() for run in runs]
+    every = _validate_every(table, runs[0])
+    if table.seeds_at_once > 1:
+        from metarl.agents import learn_side_by_side
+
+        taken = learn_side_by_side(agents, runs[0].iterations, validate_every=every, validation_tasks=runs[0].validation_tasks)
+        stopped = [iterations < run.iterations for iterations, run in zip(taken, runs, strict=True)]
+    else:
+        stopped = [_learn(agent, run, every) for agent, run in zip(agents, runs, strict=True)]
+    return [read(agent, row, early, table, root) for agent, early in zip(agents, stopped, strict=True)]
+
+
+def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> Run:
+    """Return a row's run with a seed, at a fraction of its length."""
+    changes: dict[str, Any] = {"seed": seed, **({"root": root} if table.needs_root else {})}
+    if scale < table.compiled_from:
+        changes["gradient.compile"] = False
+    run = Run.of(row.settings, **changes)
+    return replace(run, iterations=max(1, round(run.iterations * scale)))
+
+
+def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Results:
+    """Return what a row's cells say of a trained agent, at its best validation if there was one."""
+    results: Results = {}
+    evaluations: list[tuple[Test, Any]] = []
+    for cell in row.cells:
+        if cell.test is None:
+            results[cell.name] = Measured(_best(agent), stopped=stopped)
+            continue
+        evaluation = next((found for test, found in evaluations if test == cell.test), None)
+        if evaluation is None:
+            evaluation = _evaluate(agent.restore_best(), cell.test, table, root)
+            evaluations.append((cell.test, evaluation))
+        results[cell.name] = Measured.of(evaluation, cell, stopped)
+    return results
+
+
+def _learn(agent: Any, run: Run, validate_every: int) -> bool:
+    """Let an agent learn; return whether a loss that was not finite stopped it."""
+    try:
+        agent.learn(
+            run.iterations,
+            log_interval=run.iterations + 1,
+            validate_every=validate_every,
+            validation_tasks=run.validation_tasks,
+        )
+    except NonFiniteError:
+        return True
+    return False
+
+
+def _validate_every(table: Table, run: Run) -> int:
+    if not table.validations or not run.validate_every:
+        return run.validate_every
+    return min(run.validate_every, max(1, run.iterations // table.validations))
+
+
+def _evaluate(agent: Any, test: Test, table: Table, root: str) -> Any:
+    kwargs = dict(test.env_kwargs)
+    if test.env is not None and table.needs_root:
+        kwargs["root"] = root
+    return agent.evaluate(test.tasks, test.steps, repeats=test.repeats, env=test.env, env_kwargs=kwargs or None)
+
+
+def _best(agent: Any) -> float:
+    """Return the best validation score in the problem's own metric; the worst there is without a validation."""
+    sign: int = agent.adapter.problem.sign
+    return sign * (float("-inf") if agent.best is None else float(agent.best["score"]))

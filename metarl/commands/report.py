@@ -1,0 +1,82 @@
+"""The report of a table: one row for each cell, with the paper's number, ours, and how they stand to each other."""
+
+from math import isfinite
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Printed
+
+from metarl.commands.table import Cell, Difference, Measured, Table, verdict
+
+
+def rows_of(table: Table, numbers: dict[str, list[Measured]], scale: float) -> list[dict[str, Any]]:
+    """Return the report's rows: every cell that was measured, and every difference of two such.
+
+    Args:
+        table: the table.
+        numbers: every measured cell's numbers, seed by seed.
+        scale: the fraction of the runs' iterations.
+    """
+    numbers = dict(numbers)
+    for _, cell in table.cells():
+        if isinstance(cell, Difference) and cell.minuend in numbers and cell.subtrahend in numbers:
+            pairs = zip(numbers[cell.minuend], numbers[cell.subtrahend], strict=True)
+            numbers[cell.name] = [one.minus(other) for one, other in pairs]
+    return [row_of(cell, numbers[cell.name], table, scale) for _, cell in table.cells() if cell.name in numbers]
+
+
+def row_of(cell: Cell | Difference, seeds: list[Measured], table: Table, scale: float) -> dict[str, Any]:
+    """Return a row: means over seeds; the interval is over tasks or over seeds, the spread over seeds.
+
+    Seeds that ended in an infinite number are left out of the mean, and the verdict says how many.
+    """
+    means = [one.mean for one in seeds if isfinite(one.mean)]
+    ours = fmean(means) if means else None
+    spread = stdev(means) if len(means) > 1 else None
+    known = [one.ci95 for one in seeds if one.ci95 is not None and isfinite(one.mean)]
+    if table.interval == "seeds":
+        interval = None if spread is None else 1.96 * spread / len(means) ** 0.5
+    else:
+        interval = fmean(known) if known else None
+    said = "not finite" if ours is None else verdict(cell, ours, interval or 0.0, table.higher_is_better)
+    if ours is not None and len(means) < len(seeds):
+        said += f"; {len(seeds) - len(means)} of {len(seeds)} seeds not finite, left out"
+    stopped = sum(one.stopped and isfinite(one.mean) for one in seeds)
+    if stopped:
+        said += f"; {stopped} of {len(seeds)} seeds stopped early at a loss that was not finite"
+    return {
+        "cell": cell.name if scale == 1 else f"{cell.name} (scale {scale:g})",
+        "paper": cell.paper,
+        "paper_ci": cell.paper_ci if isinstance(cell, Cell) else None,
+        "ours": _rounded(ours),
+        "ours_ci": _rounded(interval),
+        "ours_by_seed": [_rounded(one.mean) for one in seeds],
+        "spread": _rounded(spread),
+        "seeds": len(seeds),
+        "verdict": said,
+    }
+
+
+def show(table: Table, rows: list[dict[str, Any]], seconds: float, console: Console | None = None) -> None:
+    """Print the report."""
+    printed = Printed(title=table.title, title_justify="left")
+    for heading in ("cell", "paper", "ours", "spread", "verdict"):
+        printed.add_column(heading, justify="left" if heading in ("cell", "verdict") else "right")
+    for row in rows:
+        paper = "-" if row["paper"] is None else f"{row['paper']:.2f}" + (f" ±{row['paper_ci']:.2f}" if row["paper_ci"] else "")
+        spread = "-" if row["spread"] is None else f"{row['spread']:.2f}"
+        interval = "" if row["ours_ci"] is None else f" ±{row['ours_ci']:.2f}"
+        ours = "-" if row["ours"] is None else f"{row['ours']:.2f}{interval}"
+        printed.add_row(row["cell"], paper, ours, spread, row["verdict"])
+    console = console or Console()
+    console.print(printed)
+    seeds = rows[0]["seeds"]
+    counted = f"{seeds} seed{'s' * (seeds > 1)}"
+    interval = "over seeds" if table.interval == "seeds" else f"over tasks, mean of {counted}"
+    console.print(f"± 95% interval {interval}; spread: deviation over seeds; {counted}; {seconds:.0f} s")
+
+
+def _rounded(value: float | None) -> float | None:
+    """Return a number for the report, None where there is none."""
+    return round(value, 4) if value is not None and isfinite(value) else None

@@ -1,0 +1,396 @@
+"""What fixes a training run, and how it comes about from options by name."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Any
+
+from metarl.commands.options import Group, Option, known_as, options_of, unknown_option
+from metarl.commands.presets import Settings
+from metarl.errors import ConfigError, unknown_name
+from metarl.registry import AGENTS, FAMILIES, OUTER_LOOPS, AgentEntry, OuterEntry, World
+
+if TYPE_CHECKING:
+    from metarl.agents import Agent
+
+ROLLOUTS = "rollouts"
+"""The prefix of the options of sampling."""
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A number drawn once for each seed, as Meta-SGD's first rates are."""
+
+    low: float
+    high: float
+
+    def draw(self, seed: int) -> float:
+        """Return the seed's number in [low, high)."""
+        import numpy as np
+
+        return float(np.random.default_rng(seed).uniform(self.low, self.high))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that fixes a training run, in plain containers."""
+
+    agent: str = "meta-sgd"
+    """The agent; `metarl list agents` names all."""
+    outer: str = ""
+    """The outer loop; `metarl list outer-loops` names all. Empty where the agent learns nothing."""
+    env: str = "metarl/Navigation2D-v0"
+    """A Gymnasium id with tasks; `metarl list families` names ours."""
+    seed: int = 0
+    """Fixes the run."""
+    iterations: int = 100
+    """Outer steps."""
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """The environment's arguments, such as '{"shots": 10}'."""
+    root: str = ""
+    """The folder of an image data set; "data" unless given."""
+    policy: str = "MlpPolicy"
+    """The policy or network, by name."""
+    policy_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Its arguments, such as '{"hidden": [64, 64], "activation": "tanh"}'."""
+    validate_every: int = 10
+    """Outer steps between validations, which keep the best iterate; 0 for none."""
+    validation_tasks: int = 100
+    """Tasks in a validation."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    dtype: str = "float32"
+    """The parameters' precision, float32 or float64."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The agent's other options."""
+    outer_options: Mapping[str, Any] = field(default_factory=dict)
+    """The outer loop's."""
+    rollouts: Mapping[str, Any] | None = None
+    """How trajectories are sampled; None on episodes."""
+
+    @classmethod
+    def of(cls, settings: Settings, **changes: Any) -> "Run":
+        """Return the run that settings describe: what applies to its agent, outer loop and world.
+
+        Args:
+            settings: options by name, as a preset has them.
+            changes: more of them, by plain names.
+
+        Raises:
+            ConfigError: an option that nothing has.
+        """
+        settings = {**settings, **changes}
+        return Scope.of(settings).run(settings)
+
+    def make(self, env: Any = None, verbose: int = 0, tensorboard_log: str | None = None) -> "Agent":
+        """Return the agent, new.
+
+        Args:
+            env: an environment that is already made, instead of the id's.
+            verbose: 1 prints the log's tables.
+            tensorboard_log: TensorBoard's folder.
+        """
+        from metarl.problems import Rollouts
+
+        of_env = {} if env is not None else {"env_kwargs": self._env_kwargs()}
+        agent: Agent = AGENTS.load(self.agent)(
+            self.policy,
+            self.env if env is None else env,
+            outer=self.outer_loop(),
+            rollouts=None if self.rollouts is None else Rollouts(**self.rollouts),
+            verbose=verbose,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=self.policy_kwargs,
+            seed=self.seed,
+            device=self.device,
+            dtype=self.dtype,
+            **of_env,
+            **self.options,
+        )
+        return agent
+
+    def outer_loop(self) -> Any:
+        """Return the outer loop; None where the agent learns nothing."""
+        if not self.outer:
+            return None
+        entry = OUTER_LOOPS[self.outer]
+        nested = {loop.prefix: loop for loop in _nested(entry)}
+        options = {
+            name: nested[name].load()(**value) if name in nested and value is not None else value
+            for name, value in self.outer_options.items()
+        }
+        return entry.load()(**options)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain containers, for a file."""
+        return asdict(self)
+
+    def _env_kwargs(self) -> dict[str, Any]:
+        return {**self.env_kwargs, **({"root": self.root} if self.root else {})}
+
+
+OF_A_RUN = tuple(option for option in options_of(Run) if option.name not in ("options", "outer_options", "rollouts"))
+"""The options that every run has."""
+_NAMES = tuple(option.name for option in OF_A_RUN)
+_SHARED = ("policy_kwargs", "env_kwargs", "seed", "device", "dtype")
+"""Options of every agent that a run has under its own name."""
+_OF_PREDICTORS = ("batch_norm", "support_batch")
+"""Options of agents that have no effect on policies."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The options that have an effect, once agent, environment and outer loop are chosen.
+
+    Attributes:
+        agent: the agent's entry.
+        env: the Gymnasium id.
+        world: what lives there.
+        outer: the outer loop's entry; None where the agent learns nothing.
+        direction: an outer loop inside it, such as TRPO in hypergradient descent; or None.
+    """
+
+    agent: AgentEntry
+    env: str
+    world: World
+    outer: OuterEntry | None
+    direction: OuterEntry | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, chosen: Mapping[str, str] | None = None) -> "Scope":
+        """Return the scope of settings.
+
+        Args:
+            settings: options by name; an outer loop that cannot serve here is passed over.
+            chosen: ``agent``, ``env`` and ``outer`` where they were asked for by name: these are refused if they do not fit.
+
+        Raises:
+            ConfigError: an unknown name, or an outer loop asked for that does not serve here.
+        """
+        chosen = chosen or {}
+        agent = AGENTS[chosen.get("agent") or settings.get("agent") or Run.agent]
+        env = chosen.get("env") or settings.get("env") or Run.env
+        world = world_of(env)
+        loops = loops_of(agent, world)
+        inside = {loop.name: (outer, loop) for outer in loops for loop in _nested(outer) if world in loop.worlds}
+        for name, is_asked in ((chosen.get("outer"), True), (settings.get("outer"), False)):
+            if not name:
+                continue
+            entry = OUTER_LOOPS[name]
+            if entry in loops:
+                return cls(agent, env, world, entry)
+            if name in inside:
+                return cls(agent, env, world, *inside[name])
+            if is_asked:
+                raise ConfigError(f"--outer {name} {_why_not(entry, agent, env, world)}")
+        return cls(agent, env, world, loops[0] if loops else None)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The options of agent, outer loop and sampling, as far as they apply."""
+        without = (*_SHARED, *self.agent.idle, *(_OF_PREDICTORS if self.world == "policies" else ()))
+        found = [Group(self.agent.name, "", options_of(self.agent.load().Options, without), self.agent.line)]
+        if self.outer is not None:
+            loop = self.outer.load()
+            title = f"{self.outer.name}: {_first_line(loop)}"
+            found.append(
+                Group(self.outer.name, self.outer.prefix, options_of(loop, [one.prefix for one in _nested(self.outer)]), title)
+            )
+        if self.direction is not None:
+            loop = self.direction.load()
+            found.append(Group(self.direction.name, self.direction.prefix, options_of(loop), _first_line(loop)))
+        if self.world == "policies":
+            from metarl.problems import Rollouts
+
+            found.append(Group(ROLLOUTS, ROLLOUTS, options_of(Rollouts), _first_line(Rollouts)))
+        return tuple(found)
+
+    @cached_property
+    def options(self) -> dict[str, Option]:
+        """The same by full name."""
+        return {group.full(option): option for group in self.groups for option in group.options}
+
+    def defaults(self, settings: Settings) -> dict[str, Any]:
+        """Return the value of every option of this scope and of every run: the settings' as far as they apply.
+
+        Raises:
+            ConfigError: an option that nothing has.
+        """
+        require_known(settings)
+        values: dict[str, Any] = {option.name: option.default for option in OF_A_RUN}
+        values |= {name: option.default for name, option in self.options.items()}
+        values |= {name: value for name, value in settings.items() if self._applies(name, value, settings)}
+        values |= {"agent": self.agent.name, "env": self.env, "outer": self.outer.name if self.outer else ""}
+        if settings.get("env", self.env) != self.env:
+            values |= self._elsewhere(settings)
+        return values
+
+    def run(self, values: Settings) -> Run:
+        """Return the run of values by name; what does not apply is left out."""
+        values = self.defaults(values)
+        seed = values["seed"]
+        values = {name: value.draw(seed) if isinstance(value, Uniform) else value for name, value in values.items()}
+        parts = {group.prefix: {option.name: values[group.full(option)] for option in group.options} for group in self.groups}
+        outer = dict(parts[self.outer.prefix]) if self.outer else {}
+        if self.outer is not None:
+            for loop in _nested(self.outer):
+                outer[loop.prefix] = parts[loop.prefix] if loop == self.direction else None
+        _check_rates(parts[""])
+        return Run(
+            **{name: values[name] for name in _NAMES},
+            options=parts[""],
+            outer_options=outer,
+            rollouts=parts.get(ROLLOUTS),
+        )
+
+    def refusal(self, name: str, written: str) -> ConfigError | None:
+        """Return why an option has no effect here; None if it has one.
+
+        Args:
+            name: as ``trpo.max_kl``.
+            written: as the user wrote it.
+        """
+        if known_as(name, (*_NAMES, *self.options)) is not None:
+            return None
+        prefix = name.rpartition(".")[0]
+        if prefix == ROLLOUTS and self.world == "predictors":
+            return ConfigError(f"{written} belongs to policies; {self.env} has few-shot episodes, which are not sampled")
+        for entry in OUTER_LOOPS.entries():
+            if prefix and entry.prefix == prefix and known_as(name, _names_of(entry)) is not None:
+                where = _where(entry, self.world)
+                return ConfigError(f"{written} belongs to {where}; this run's outer loop is {self.outer_name}")
+        if self.world == "policies" and name in _OF_PREDICTORS:
+            return ConfigError(f"{written} belongs to predictors; {self.env} has policies")
+        owners = [entry.name for entry in AGENTS.entries() if not prefix and known_as(name, _own_options(entry)) is not None]
+        if owners:
+            return ConfigError(f"{written} belongs to --agent {', '.join(owners)}; {self.agent.name} has no such option")
+        return unknown_option(written, (*_NAMES, *self.options))
+
+    @property
+    def outer_name(self) -> str:
+        """The outer loop's name, for errors."""
+        return self.outer.name if self.outer else "none"
+
+    def _applies(self, name: str, value: Any, settings: Settings) -> bool:
+        if name in _NAMES:
+            return True
+        option = self.options.get(name)
+        if option is None or not (isinstance(value, Uniform) or option.takes(value)):
+            return False
+        is_shared = not self.agent.is_baseline and not AGENTS[settings.get("agent", Run.agent)].is_baseline
+        return name in self._of_sampling or is_shared or settings.get("agent") == self.agent.name
+
+    @property
+    def _of_sampling(self) -> set[str]:
+        return {name for name in self.options if name.startswith(f"{ROLLOUTS}.")}
+
+    def _elsewhere(self, settings: Settings) -> dict[str, Any]:
+        """Return what changes of the settings in another environment than theirs: arguments that it does not take."""
+        parameters = signature(_creator(self.env)).parameters
+        takes_all = any(one.kind == Parameter.VAR_KEYWORD for one in parameters.values())
+        kept = {name: value for name, value in settings.get("env_kwargs", {}).items() if takes_all or name in parameters}
+        changed: dict[str, Any] = {"env_kwargs": kept}
+        if world_of(settings["env"]) != self.world:
+            networks = getattr(_creator(self.env), "networks", {Run.policy: None})
+            changed |= {"policy": next(iter(networks)), "policy_kwargs": {}}
+        return changed
+
+
+def world_of(env: str) -> World:
+    """Return what lives in an environment: predictors where it has episodes, else policies.
+
+    Raises:
+        ConfigError: an unknown id.
+    """
+    return "predictors" if hasattr(_creator(env), "sample_episodes") else "policies"
+
+
+def loops_of(agent: AgentEntry, world: World) -> list[OuterEntry]:
+    """Return the outer loops that an agent can have in a world, the default first."""
+    allowed = agent.outer_loops
+    serving = OUTER_LOOPS.serving(world)
+    return [entry for entry in serving if entry.name in allowed] if allowed is not None else serving
+
+
+def require_known(settings: Settings) -> None:
+    """Raise ConfigError for an option that no run, agent, outer loop or sampling has."""
+    from metarl.problems import Rollouts
+
+    known = {*_NAMES, *(f"{ROLLOUTS}.{option.name}" for option in options_of(Rollouts))}
+    missing = [name for name in settings if name not in known]
+    if missing:
+        known |= {name for entry in OUTER_LOOPS.entries() for name in _names_of(entry)}
+        known |= {name for entry in AGENTS.entries() for name in _own_options(entry)}
+    for name in missing:
+        if name not in known:
+            raise unknown_name("option", name, known)
+
+
+def with_values(run: Run, **changes: Any) -> Run:
+    """Return a run with other values of the options that every run has."""
+    return replace(run, **changes)
+
+
+def _creator(env: str) -> Any:
+    """Return what makes an environment: its class, or a function."""
+    import gymnasium
+    from gymnasium.envs.registration import load_env_creator
+
+    name = env.rpartition(":")[2]
+    if ":" not in env and name not in gymnasium.registry and name not in FAMILIES:
+        raise unknown_name("env", name, FAMILIES)
+    try:
+        entry_point = gymnasium.spec(env).entry_point
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ConfigError(f"env={env!r} cannot be found: {error}") from error
+    return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+
+
+def _nested(entry: OuterEntry) -> list[OuterEntry]:
+    """Return the outer loops that may stand inside an outer loop: fields of it with their prefix."""
+    names = {option.name for option in options_of(entry.load())}
+    return [loop for loop in OUTER_LOOPS.entries() if loop.name != entry.name and loop.prefix in names]
+
+
+def _names_of(entry: OuterEntry) -> list[str]:
+    inside = {loop.prefix for loop in _nested(entry)}
+    return [f"{entry.prefix}.{option.name}" for option in options_of(entry.load()) if option.name not in inside]
+
+
+def _own_options(entry: AgentEntry) -> list[str]:
+    return [option.name for option in options_of(entry.load().Options, (*_SHARED, *entry.idle))]
+
+
+def _where(entry: OuterEntry, world: World) -> str:
+    """Return what an option of an outer loop belongs to."""
+    same = [loop for loop in OUTER_LOOPS.entries() if loop.prefix == entry.prefix]
+    entry = next((loop for loop in same if world in loop.worlds), entry)
+    if world not in entry.worlds:
+        return f"--outer {entry.name}, which is for {entry.worlds[0]}"
+    bound = [agent.name for agent in AGENTS.entries() if agent.outer_loops is not None and entry.name in agent.outer_loops]
+    return f"--agent {', '.join(bound)}" if bound else f"--outer {entry.name}"
+
+
+def _why_not(entry: OuterEntry, agent: AgentEntry, env: str, world: World) -> str:
+    loops = loops_of(agent, world)
+    if not loops:
+        return f"does not fit {agent.name}, which has no outer loop in {env}"
+    choice = ", ".join(loop.name for loop in loops)
+    if world not in entry.worlds:
+        return f"is for {entry.worlds[0]}; {env} has {world}: choose one of {choice}"
+    return f"does not fit {agent.name}: its outer loop is {choice}"
+
+
+def _check_rates(options: Mapping[str, Any]) -> None:
+    """Raise ConfigError for rates that no step would take: one for each inner step, and one for all beyond."""
+    rates, steps = options.get("rate"), options.get("inner_steps")
+    if isinstance(rates, (list, tuple)) and isinstance(steps, int) and len(rates) > steps + 1:
+        raise ConfigError(
+            f"rate={tuple(rates)} has {len(rates)} numbers for inner_steps={steps}: give at most one for each step and one for "
+            "the steps beyond"
+        )
+
+
+def _first_line(cls: type[Any]) -> str:
+    return (cls.__doc__ or "").strip().split("\n")[0]
