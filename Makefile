@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo check test lint types format clean
+.PHONY: demo check test mutants lint types format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## meta-train Meta-SGD on 2D navigation and show what it learned
@@ -15,6 +15,9 @@ check: lint types  ## pass what is quick: style, types and the fast tests
 
 test: $(VENV)/.installed  ## pass all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+mutants: $(VENV)/.installed  ## see whether the tests notice deliberate faults
+	$(BIN)/python -m tests.mutants.run
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

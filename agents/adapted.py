@@ -59,7 +59,8 @@ class AdaptedPolicy(BasePolicy):
     def _flat(self, observation: Any) -> Tensor:
         """Return a batch of observations as vectors, shape (batch, entries)."""
         if isinstance(self.observation_space, gym.spaces.Box):
-            return observation.flatten(1).to(self.like)
+            flat: Tensor = observation.flatten(1).to(self.like)
+            return flat
         arrays = tree_map(lambda tensor: tensor.cpu().numpy(), observation)
         count = len(tree_leaves(arrays)[0])
         rows = [flatten(self.observation_space, tree_map(lambda array: array[i], arrays)) for i in range(count)]  # noqa: B023

@@ -231,7 +231,7 @@ class Agent(SB3Habits):
         """
         require_positive(tasks=tasks, repeats=repeats)
         _require_steps(steps)
-        source = self.source
+        source, made = self.source, self.env
         if env is not None or env_kwargs is not None:
             made = make_env(env, env_kwargs or {}) if env is not None else self._changed_env(env_kwargs or {})
             source = self.source.elsewhere(made, self.embeds)
@@ -244,6 +244,8 @@ class Agent(SB3Habits):
         finally:
             if source is not self.source:
                 source.problem.close()
+            if made is not self.env and made is not env:  # made here, and done with
+                made.close()
         values = values.reshape(tasks, repeats, -1).mean(axis=1)
         learner = adapter.learner
         return Evaluation(source.problem.metric, values, tuple(measured_steps(steps)), learner.batch_norm, adapter.stage)
@@ -310,7 +312,8 @@ class Agent(SB3Habits):
             tensorboard_log: as in the constructor.
 
         Raises:
-            CheckpointError: the file is missing, truncated, foreign, damaged, of another agent, or needs what was not handed in.
+            CheckpointError: the file is missing, truncated, foreign, damaged, of another agent, or needs what was not
+                handed in.
         """
         given = saving.Given(env, policy, rule, outer, dict(env_kwargs or {}), device, verbose, tensorboard_log)
         agent: Self = saving.load(cls, path, given)

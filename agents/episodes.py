@@ -153,7 +153,7 @@ class EpisodeSource(Source):
 
     def inputs(self, tasks: Any, outcome: Outcome) -> Tensor | None:
         """Return the episodes' query inputs; None in pretraining, which tracks its batch itself."""
-        return tasks.query.inputs.flatten(0, 1) if isinstance(tasks, Episodes) else None
+        return None if outcome.query is None else tasks.query.inputs.flatten(0, 1)
 
     def own_task(self, given: Any) -> tuple[Problem[Any], Episodes]:
         """Return the support set of an observation, or of an environment's episode in force, as a batch of one."""

@@ -127,7 +127,8 @@ def _class(cls: type[Agent], path: str | os.PathLike[str], name: str) -> type[Ag
     """Return the class of a checkpoint's agent: a registered one, or a descendant of the class that loads."""
     from metarl.agents.base import Agent
 
-    kinds = {kind.__name__: kind for kind in [Agent, *_descendants(Agent)]}
+    descendants: list[type[Agent]] = [Agent, *_descendants(Agent)]
+    kinds = {kind.__name__: kind for kind in descendants}
     if name in AGENTS:
         kind: type[Agent] = AGENTS.load(name)
     elif name in kinds:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.agents.adapted import AdaptedPolicy
 from metarl.agents.sources import Source, name_of, refuse_class
@@ -137,7 +138,7 @@ class TrajectorySource(Source):
     def inputs(self, tasks: list[Any], outcome: Outcome) -> Tensor | None:
         """Return the observations of the outer step that were seen, shape (steps, entries)."""
         query: Samples = outcome.query
-        return query.observations[query.happened]
+        return processes.everybodys(query.observations)[processes.everybodys(query.happened)]
 
     def own_task(self, given: Any) -> tuple[Problem[Any], list[Any]]:
         """Return the problem of the given environment's own task."""

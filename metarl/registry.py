@@ -268,7 +268,9 @@ AGENTS = Registry(
     AgentEntry,
     [
         AgentEntry("maml", "gradient descent from a learned start", "metarl.agents:MAML", outer_loops=_GENERAL),
-        AgentEntry("meta-sgd", "and a learned rate for every parameter", "metarl.agents:MetaSGD", outer_loops=_GENERAL),
+        AgentEntry(
+            "meta-sgd", "a learned start, and a rate for every parameter", "metarl.agents:MetaSGD", outer_loops=_GENERAL
+        ),
         AgentEntry(
             "meta-lstm",
             "an LSTM gates every parameter's steps",
@@ -276,7 +278,7 @@ AGENTS = Registry(
             outer_loops=_GENERAL,
             idle=("first_order",),  # it always is
         ),
-        AgentEntry("meta-lstm-2", "the same, raw gradients, second order", "metarl.agents:MetaLSTM2", outer_loops=_GENERAL),
+        AgentEntry("meta-lstm-2", "the LSTM with raw gradients, second order", "metarl.agents:MetaLSTM2", outer_loops=_GENERAL),
         AgentEntry("turtle", "a small network writes every update", "metarl.agents:TURTLE", outer_loops=_GENERAL),
         AgentEntry(
             "alpha-maml",
@@ -299,7 +301,7 @@ AGENTS = Registry(
             idle=("first_order", "meta_batch"),
         ),
         AgentEntry("finetuning", "baseline: pretrained; a new last layer", "metarl.agents:Finetuning", **_BASELINE),
-        AgentEntry("baseline++", "baseline: the same, by cosines", "metarl.agents:BaselinePlusPlus", **_BASELINE),
+        AgentEntry("baseline++", "baseline: fine-tuning by cosines", "metarl.agents:BaselinePlusPlus", **_BASELINE),
         AgentEntry(
             "nearest-neighbour", "baseline: pretrained; the nearest image", "metarl.agents:NearestNeighbour", **_BASELINE
         ),
@@ -327,7 +329,10 @@ OUTER_LOOPS = OuterLoops(
             "gradient_descent", "any optimiser of torch.optim", "metarl.outer:GradientDescent", ("predictors",), "gradient"
         ),
         OuterEntry(
-            "hypergradient_descent", "and it moves both learning rates", "metarl.outer:HypergradientDescent", prefix="alpha"
+            "hypergradient_descent",
+            "gradient descent that moves both learning rates",
+            "metarl.outer:HypergradientDescent",
+            prefix="alpha",
         ),
         OuterEntry(
             "pretraining", "one classifier of all training classes", "metarl.outer:Pretraining", ("predictors",), "pretraining"

@@ -17,8 +17,9 @@ from metarl.tasks import Split
 class ImageFolder(ImageEpisodes):
     """A user's images, a folder for each class.
 
-    They lie in `root/CLASS/IMAGE.png` or `root/train/CLASS/IMAGE.png`; see ``ImageEpisodes`` for observation, action
-    and reward.
+    They are `root/CLASS/IMAGE.png` or `root/train/CLASS/IMAGE.png`.
+
+    See ``ImageEpisodes`` for observation, action and reward.
 
     ## Arguments
     - `root`: the folder of the class folders; or of `train`, and beside it `val` (or `validation`) and `test` if there are

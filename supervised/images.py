@@ -66,6 +66,12 @@ class Decoding:
     interpolation: Literal["bilinear", "lanczos"] = "bilinear"
     inverted: bool = False
 
+    @property
+    def size_name(self) -> str:
+        """The size as a part of a cache's name: a square's side, or height x width."""
+        height, width = self.size
+        return str(height) if height == width else f"{height}x{width}"
+
     def read(self, path: Path) -> Tensor:
         """Return the pixels, shape (channels, height, width), uint8.
 
@@ -135,7 +141,7 @@ def load_images(root: Path, name: str, files: Files, decoding: Decoding) -> Imag
     fingerprint = _fingerprint(root, files, decoding)
     images = _LOADED.get(fingerprint)
     if images is None:
-        images = _load(_cache_folder(root.resolve()) / f"{name}.pt", name, files, decoding, fingerprint)
+        images = _load(cache_folder(root.resolve()) / f"{name}.pt", name, files, decoding, fingerprint)
         _LOADED[fingerprint] = images
     return images
 
@@ -165,7 +171,8 @@ def _load(path: Path, name: str, files: Files, decoding: Decoding, fingerprint: 
     return images
 
 
-def _cache_folder(root: Path) -> Path:
+def cache_folder(root: Path) -> Path:
+    """Return the folder for what we keep beside the data in ``root``: ``.metarl`` in it, or one of the user's if that fails."""
     folder = root / CACHE
     try:
         folder.mkdir(exist_ok=True)

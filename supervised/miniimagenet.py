@@ -6,6 +6,7 @@ Ravi and Larochelle 2017, "Optimization as a Model for Few-Shot Learning".
 import csv
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class MiniImageNet(ImageEpisodes):
         - `images`, with the photographs, and Ravi and Larochelle's `train.csv`, `val.csv` and `test.csv`;
         - ILSVRC2012's training photographs, with a folder for each class named by its WordNet id, either here or in
           `ILSVRC2012_img_train` or `train`; and the classes' lists, if not in `class_lists`.
-    - `size`: the photographs' side.
+    - `size`: the photographs' side, or (height, width).
     - `class_lists`: the folder of the lists; `root` unless given. Ravi and Larochelle's csv files choose the photographs too:
       n0153282900000005.jpg is the 5th of n01532829, in the order of the numbers that ILSVRC's names end with, so the class
       folders must be complete. `train.txt`, `val.txt` and `test.txt` (or `miniimagenet_train.txt`, ...), one WordNet id a
@@ -53,14 +54,23 @@ class MiniImageNet(ImageEpisodes):
         self,
         root: str | os.PathLike[str] = "data",
         *,
-        size: int = 84,
+        size: int | tuple[int, int] = 84,
         class_lists: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
         decoding = resized(size)
         folder, parts = _find(Path(root), None if class_lists is None else Path(class_lists))
         files, splits = join_splits(parts)
-        super().__init__(load_images(folder, f"miniimagenet-{size}", files, decoding), splits, **options)
+        name = f"miniimagenet-{decoding.size_name}"
+        if class_lists is not None:  # other lists choose other photographs of the same folder: a cache for each choice
+            name += f"-{_choice(folder, files):08x}"
+        super().__init__(load_images(folder, name, files, decoding), splits, **options)
+
+
+def _choice(folder: Path, files: Files) -> int:
+    """Return a checksum of which photographs of the folder are chosen, and for which classes."""
+    chosen = [(name, [str(path.relative_to(folder)) for path in photographs]) for name, photographs in files.items()]
+    return zlib.crc32(repr(chosen).encode())
 
 
 def _find(root: Path, class_lists: Path | None) -> tuple[Path, dict[Split, Files]]:

@@ -8,7 +8,6 @@ from gymnasium.utils.env_checker import check_env
 
 from metarl.errors import ConfigError, TaskError
 from metarl.supervised import ImageEpisodes
-from metarl.supervised.image_episodes import IMAGENET
 from metarl.supervised.images import ImageSet
 
 COUNTS = [4, 6, 5, 9, 4, 7, 8, 4, 5, 4, 6, 4]
@@ -194,24 +193,92 @@ def test_repeats_are_other_images_of_the_same_classes():
     assert (number[:, 0] != number[:, 1]).any()
 
 
-def test_the_loss_is_a_mean_or_a_sum_over_ways():
-    outputs, targets = torch.randn(9, 3, generator=generator()), torch.arange(9) % 3
-    mean, summed = make().loss(outputs, targets), make(reduction="sum over ways").loss(outputs, targets)
-    per_class = -outputs.log_softmax(1)[torch.arange(9), targets].view(3, 3).mean(0)  # column i is class i
-    torch.testing.assert_close(summed, per_class.sum())
-    torch.testing.assert_close(mean, per_class.mean())
-    assert make().measures(torch.eye(3)[targets], targets)["accuracy"] == 1
+def two_by_two(**options):
+    """Three classes of one channel: class k's image i has the corners 60 k + 4 i + (1, 2; 3, 4)."""
+    corners = torch.tensor([[1, 2], [3, 4]])
+    images = torch.stack([60 * k + 4 * i + corners for k in range(3) for i in range(2)])[:, None].to(torch.uint8)
+    names, splits = tuple("abc"), {"train": [0, 2], "validation": [1]}
+    return ImageEpisodes(ImageSet(images, torch.full((3,), 2), names), splits, **{"ways": 2, "queries": 1, **options})
 
 
-def test_imagenets_normalisation():
-    plain, scaled = (make(normalisation=name).sample_episodes(5, "train", generator()) for name in ("none", "imagenet"))
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in IMAGENET)
-    torch.testing.assert_close(scaled.query.inputs * deviation + mean, plain.query.inputs)
-    env = make(normalisation="imagenet")
-    shown = env.reset(seed=0)[0]
-    assert env.observation_space.contains(shown)
-    pixels = torch.from_numpy(shown["query_inputs"]) * deviation + mean
-    assert set(told(pixels)[0].tolist()) <= set(SPLITS["train"])
+QUARTER_TURNS = [[1, 2, 3, 4], [2, 4, 1, 3], [4, 3, 2, 1], [3, 1, 4, 2]]
+"""The corners of an image after 0 to 3 quarter turns to the left, row by row."""
+
+
+@pytest.mark.parametrize("rotations", ["classes", "drawn"])
+@pytest.mark.parametrize("turns", [(0, 1), (2, 3)])
+def test_a_task_turns_its_images_to_the_left_by_hand(rotations, turns):
+    env = two_by_two(rotations=rotations)
+    observation, _ = env.reset(seed=0, options={"task": {"classes": [2, 0], "rotations": turns}})
+    query_targets = env.step(np.zeros(2, int))[4]["query_targets"]
+    for inputs, targets in (
+        (observation["support_inputs"], observation["support_targets"]),
+        (observation["query_inputs"], query_targets),
+    ):
+        for image, target in zip(inputs, targets, strict=True):
+            corners = np.rint(255 * image).astype(int).flatten() - 60 * (2, 0)[target]
+            assert (corners - np.array(QUARTER_TURNS[turns[target]])).tolist() in ([0] * 4, [4] * 4)  # image 0 or image 1
+
+
+@pytest.mark.parametrize(("rotations", "turns"), [("classes", 4), ("drawn", 4), ("none", 1)])
+def test_examples_are_numbered_by_class_and_turn_by_hand(rotations, turns):
+    env = two_by_two(rotations=rotations, ways=1)
+    assert [env.count_classes(split) for split in ("train", "validation", "test")] == [2 * turns, turns, 0]
+    for split, classes in (("train", (0, 2)), ("validation", (1,))):
+        inputs, labels = env.sample_examples(100, split, generator())
+        assert set(labels.tolist()) == set(range(turns * len(classes)))
+        for image, label in zip((255 * inputs).round().int().flatten(1).tolist(), labels.tolist(), strict=True):
+            base = 60 * classes[label // turns]
+            assert image in [[base + 4 * i + corner for corner in QUARTER_TURNS[label % turns]] for i in (0, 1)]
+    streams = [env.sample_examples(9, split, generator())[1].tolist() for split in ("train", "validation")]
+    assert streams[0] != streams[1]
+
+
+def test_an_episode_uses_every_image_of_a_class_that_has_just_enough():
+    env = make([4] * 6, {"train": range(6)}, shots=1, queries=3)
+    episodes = env.sample_episodes(50, "train", generator())
+    images = torch.cat([4 * part.targets + told(part.inputs)[1] for part in episodes], 1)
+    assert torch.equal(images.sort(1).values, torch.arange(12).expand(50, -1))  # each once, in support or in query
+
+
+@pytest.mark.parametrize("split", list(SPLITS))
+def test_reset_draws_from_the_environments_split(split):
+    env = make(ways=2, split=split)
+    drawn = [env.reset(seed=seed)[1]["task"]["classes"].tolist() for seed in range(40)]
+    assert {number for classes in drawn for number in classes} == set(SPLITS[split])
+
+
+def test_losses_accuracies_and_predictions_by_hand():
+    outputs = torch.tensor([[0.0, 0.0, np.log(2)], [0.0, np.log(2), 0.0]])  # probabilities 1/4, 1/4, 1/2 and 1/4, 1/2, 1/4
+    targets = torch.tensor([2, 0])
+    mean = (np.log(2) + np.log(4)) / 2
+    assert make().loss(outputs, targets).item() == pytest.approx(mean)
+    summed = make(reduction="sum over ways")
+    assert summed.loss(outputs, targets).item() == pytest.approx(3 * mean)
+    assert make(ways=2, train_ways=3, reduction="sum over ways").loss(outputs, targets).item() == pytest.approx(3 * mean)
+    assert summed.loss(torch.zeros(4, 8), torch.arange(4)).item() == pytest.approx(8 * np.log(8))  # an episode of eight ways
+    measures = summed.measures(outputs, targets)
+    assert {name: value.item() for name, value in measures.items()} == pytest.approx({"loss": 3 * mean, "accuracy": 0.5})
+    assert summed.decide(outputs).tolist() == [2, 1]
+    assert summed.reward(np.array([2, 1, 0, 0]), np.array([2, 0, 0, 0])) == 0.75
+    assert summed.metric == "accuracy"
+
+
+def test_imagenets_normalisation_by_hand():
+    images = torch.tensor([0, 255, 51]).repeat(3, 1)[:, :, None, None].to(torch.uint8)  # three images, all of 0, 1 and 0.2
+    images = ImageSet(images.expand(3, 3, 2, 2).contiguous(), torch.tensor([3]), ("a",))
+    expected = {"none": [0, 1, 0.2], "imagenet": [-0.485 / 0.229, (1 - 0.456) / 0.224, (0.2 - 0.406) / 0.225]}
+    for name, colours in expected.items():
+        env = ImageEpisodes(images, {"train": [0]}, ways=1, queries=2, normalisation=name)
+        for inputs in (
+            env.sample_episodes(1, "train", generator()).query.inputs[0],
+            env.sample_examples(1, "train", generator()).inputs,
+            torch.from_numpy(env.reset(seed=0)[0]["support_inputs"]),
+        ):
+            np.testing.assert_allclose(inputs, np.broadcast_to(np.reshape(colours, (3, 1, 1)), inputs.shape), atol=1e-6)
+        assert env.reset(seed=0)[0] in env.observation_space
+    with pytest.raises(ConfigError, match="normalisation='imagenet' is of three colours; these images have 1 channel"):
+        two_by_two(normalisation="imagenet")
 
 
 @pytest.mark.filterwarnings("ignore:.*Not able to test alternative render modes:UserWarning")

@@ -7,6 +7,7 @@ from PIL import Image
 from metarl.errors import ConfigError, DataError
 from metarl.supervised.cub import CUB
 from metarl.supervised.image_folder import ImageFolder, split_classes
+from metarl.supervised.images import _LOADED, Decoding
 from metarl.supervised.miniimagenet import MiniImageNet
 
 SMALL = {"size": 4, "ways": 2, "shots": 1, "queries": 1}
@@ -103,6 +104,35 @@ def test_mini_imagenet_by_lists_of_ids(tmp_path, prefix, monkeypatch):
     paint(photographs / "n01532829" / "thumbnail.JPEG", 0)
     with pytest.raises(DataError, match=r"thumbnail\.JPEG does not end with a number"):
         MiniImageNet(photographs, class_lists=lists, **SMALL)
+
+
+def test_each_choice_of_photographs_has_a_cache_of_its_own(tmp_path, monkeypatch):
+    reads, read = [], Decoding.read
+    monkeypatch.setattr(Decoding, "read", lambda self, path: (reads.append(path), read(self, path))[1])
+    paint_classes(tmp_path, LABELS, ILSVRC)
+    for choice, numbers in (("first", (1, 2)), ("second", (3, 2))):
+        (tmp_path / "lists" / choice).mkdir(parents=True)
+        write_csv(tmp_path / "lists" / choice, numbers)
+    for _ in range(2):
+        for choice, shade in (("first", 0), ("second", 2)):
+            _LOADED.clear()
+            env = MiniImageNet(tmp_path, class_lists=tmp_path / "lists" / choice, **SMALL)
+            assert shades(env)["n01532829"] == [shade, 1]
+    assert len(reads) == 2 * 2 * len(LABELS)
+    assert len(list((tmp_path / ".metarl").glob("miniimagenet-4-????????.pt"))) == 2
+
+
+@pytest.mark.parametrize(("family", "name"), [(MiniImageNet, "miniimagenet-{}"), (CUB, "cub-{}")])
+def test_a_size_has_one_cache_however_it_is_written(tmp_path, family, name):
+    for part in ("train", "val", "test"):
+        paint_classes(tmp_path / part, [f"{part}{k}" for k in range(2)])
+    paint_classes(tmp_path / "CUB_200_2011" / "images", [f"{k:03}.Bird" for k in range(1, 9)])
+    for size in (4, (4, 4), [4, 4], (4, 7), [4, 7]):  # a checkpoint gives back a list
+        assert family(tmp_path, **SMALL | {"size": size}).input_shape == (
+            (3, 4, 4) if size in (4, (4, 4), [4, 4]) else (3, 4, 7)
+        )
+    caches = {path.name for path in tmp_path.glob("**/.metarl/*.pt")}
+    assert caches == {f"{name.format(size)}.pt" for size in ("4", "4x7")}
 
 
 @pytest.mark.parametrize("above", ["CUB_200_2011/images", "images", "."])

@@ -166,6 +166,18 @@ def test_an_episode_is_one_step_and_does_not_leak_its_targets():
     np.testing.assert_allclose(info["query_targets"], right, atol=1e-5)
 
 
+def test_the_reward_is_minus_the_mean_squared_error_and_so_is_the_loss_but_for_the_sign():
+    env = Sine(queries=2)
+    env.reset(seed=0)
+    targets = env.step(np.zeros((2, 1)))[4]["query_targets"]
+    env.reset(seed=0)
+    assert env.step(targets + np.array([[1], [-3]]))[1] == pytest.approx(-5, rel=1e-6)
+    outputs, targets = torch.tensor([[1.0], [-1.0]]), torch.tensor([[0.0], [2.0]])
+    assert env.loss(outputs, targets) == env.measures(outputs, targets)["loss"] == 5
+    assert env.metric == "loss"
+    assert env.decide(outputs) is outputs
+
+
 def test_predictions_of_another_shape_are_refused():
     env = gym.make("metarl/Sine-v0", disable_env_checker=True)
     env.reset(seed=0)

@@ -1,7 +1,7 @@
 """What fixes a training run, and how it comes about from options by name."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
@@ -135,6 +135,8 @@ OF_A_RUN = tuple(option for option in options_of(Run) if option.name not in ("op
 _NAMES = tuple(option.name for option in OF_A_RUN)
 _SHARED = ("policy_kwargs", "env_kwargs", "seed", "device", "dtype")
 """Options of every agent that a run has under its own name."""
+_FREQUENT = ("rate", "inner_steps", "meta_batch")
+"""What the help has first among an agent's options."""
 _OF_PREDICTORS = ("batch_norm", "support_batch")
 """Options of agents that have no effect on policies."""
 
@@ -190,20 +192,18 @@ class Scope:
     def groups(self) -> tuple[Group, ...]:
         """The options of agent, outer loop and sampling, as far as they apply."""
         without = (*_SHARED, *self.agent.idle, *(_OF_PREDICTORS if self.world == "policies" else ()))
-        found = [Group(self.agent.name, "", options_of(self.agent.load().Options, without), self.agent.line)]
+        options = sorted(options_of(self.agent.load().Options, without), key=lambda option: option.name not in _FREQUENT)
+        found = [Group(self.agent.name, "", tuple(options), self.agent.line)]
         if self.outer is not None:
-            loop = self.outer.load()
-            title = f"{self.outer.name}: {_first_line(loop)}"
-            found.append(
-                Group(self.outer.name, self.outer.prefix, options_of(loop, [one.prefix for one in _nested(self.outer)]), title)
-            )
+            options = options_of(self.outer.load(), [one.prefix for one in _nested(self.outer)])
+            found.append(Group(self.outer.name, self.outer.prefix, options, f"{self.outer.name}: {self.outer.line}"))
         if self.direction is not None:
-            loop = self.direction.load()
-            found.append(Group(self.direction.name, self.direction.prefix, options_of(loop), _first_line(loop)))
+            options = options_of(self.direction.load())
+            found.append(Group(self.direction.name, self.direction.prefix, options, f"its direction: {self.direction.line}"))
         if self.world == "policies":
             from metarl.problems import Rollouts
 
-            found.append(Group(ROLLOUTS, ROLLOUTS, options_of(Rollouts), _first_line(Rollouts)))
+            found.append(Group(ROLLOUTS, ROLLOUTS, options_of(Rollouts), "how trajectories are sampled"))
         return tuple(found)
 
     @cached_property
@@ -258,7 +258,7 @@ class Scope:
             return ConfigError(f"{written} belongs to policies; {self.env} has few-shot episodes, which are not sampled")
         for entry in OUTER_LOOPS.entries():
             if prefix and entry.prefix == prefix and known_as(name, _names_of(entry)) is not None:
-                where = _where(entry, self.world)
+                where = _where(entry, self.agent, self.world)
                 return ConfigError(f"{written} belongs to {where}; this run's outer loop is {self.outer_name}")
         if self.world == "policies" and name in _OF_PREDICTORS:
             return ConfigError(f"{written} belongs to predictors; {self.env} has policies")
@@ -327,11 +327,6 @@ def require_known(settings: Settings) -> None:
             raise unknown_name("option", name, known)
 
 
-def with_values(run: Run, **changes: Any) -> Run:
-    """Return a run with other values of the options that every run has."""
-    return replace(run, **changes)
-
-
 def _creator(env: str) -> Any:
     """Return what makes an environment: its class, or a function."""
     import gymnasium
@@ -362,13 +357,15 @@ def _own_options(entry: AgentEntry) -> list[str]:
     return [option.name for option in options_of(entry.load().Options, (*_SHARED, *entry.idle))]
 
 
-def _where(entry: OuterEntry, world: World) -> str:
+def _where(entry: OuterEntry, agent: AgentEntry, world: World) -> str:
     """Return what an option of an outer loop belongs to."""
     same = [loop for loop in OUTER_LOOPS.entries() if loop.prefix == entry.prefix]
     entry = next((loop for loop in same if world in loop.worlds), entry)
     if world not in entry.worlds:
         return f"--outer {entry.name}, which is for {entry.worlds[0]}"
-    bound = [agent.name for agent in AGENTS.entries() if agent.outer_loops is not None and entry.name in agent.outer_loops]
+    if entry in loops_of(agent, world):
+        return f"--outer {entry.name}"
+    bound = [one.name for one in AGENTS.entries() if entry in loops_of(one, world)]
     return f"--agent {', '.join(bound)}" if bound else f"--outer {entry.name}"
 
 
@@ -390,7 +387,3 @@ def _check_rates(options: Mapping[str, Any]) -> None:
             f"rate={tuple(rates)} has {len(rates)} numbers for inner_steps={steps}: give at most one for each step and one for "
             "the steps beyond"
         )
-
-
-def _first_line(cls: type[Any]) -> str:
-    return (cls.__doc__ or "").strip().split("\n")[0]

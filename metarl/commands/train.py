@@ -138,12 +138,12 @@ def parse(name: str, settings: Settings, arguments: list[str]) -> "tuple[Run, Tr
                 raise refused
     defaults = scope.defaults(settings)
     groups = [
-        Group("the run", "", tuple(replace(one, default=defaults[one.name]) for one in OF_A_RUN)),
+        Group("run", "", tuple(replace(one, default=defaults[one.name]) for one in OF_A_RUN)),
         *(
             replace(group, options=tuple(replace(one, default=defaults[group.full(one)]) for one in group.options))
             for group in scope.groups
         ),
-        Group("the run folder", "", (*about, agent_kwargs)),
+        Group("folder", "", (*about, agent_kwargs)),
     ]
     values = parse_options(
         groups, arguments, f"metarl train {name}", "Meta-train an agent: the options that apply to this run."
