@@ -59,6 +59,11 @@ class EpisodeSource(Source):
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
         """Return one of the family's networks, a registered one, or the user's module; see ``Source``."""
         family = self.family
+        if embedding and self.problem.metric != "accuracy":
+            raise ConfigError(
+                f"env={name_of(self.env)} has no classes, and this agent compares examples of classes: choose few-shot "
+                "classification, such as metarl/Omniglot-v0, or an agent that takes inner steps, such as MAML"
+            )
         kwargs = {**policy_kwargs, **({"head": "none"} if embedding else {})}
         refuse_class(policy)
         if isinstance(policy, nn.Module):
