@@ -1,10 +1,8 @@
 """What an update rule is: one pure step from a gradient to new parameters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from metarl.learner import Layout
@@ -60,11 +58,3 @@ class UpdateRule(nn.Module, ABC):
     def gates(self, state: State) -> dict[str, Tensor]:
         """Return what a state says of the step before it, by name, each of shape (P,), for logs and pictures; or nothing."""
         return {}
-
-    def rates_of(self, meta: Mapping[str, Tensor], step: int = 0) -> Tensor | None:
-        """Return ``rates`` under the rule's meta-learned parameters, which ``meta`` holds as ``"rule.<name>"``."""
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                parameter.copy_(meta[f"rule.{name}"])
-            rates = self.rates(step)
-        return None if rates is None else rates.detach()
