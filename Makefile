@@ -3,15 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types format clean
+.PHONY: demo check test mutants lint types format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## meta-train Meta-SGD on 2D navigation and show what it learned
 	rm -rf runs/demo
 	$(BIN)/metarl train navigation-demo --run-dir runs/demo
 
-test: $(VENV)/.installed  ## pass the tests
+check: lint types  ## pass what is quick: style, types and the fast tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test: $(VENV)/.installed  ## pass all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+mutants: $(VENV)/.installed  ## see whether the tests notice deliberate faults
+	$(BIN)/python -m tests.mutants.run
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +34,7 @@ lint: $(VENV)/.dev  ## check style
 
 types: $(VENV)/.dev  ## check types
 	$(BIN)/mypy
+	$(BIN)/mypy examples/*.py
 
 format: $(VENV)/.dev  ## mend style
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,7 @@
 """What adaptation leaves behind: a policy with SB3's interface, or a predictor."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -10,11 +11,16 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
-from metarl.learner import Learner
-from metarl.problems import SupervisedProblem
-from metarl.problems.distributions import Distribution
-from metarl.tasks import Examples
+from metarl.adapters.base import Adapted, Adapter, Meta
+from metarl.sampling.distributions import Distribution
+from metarl.sampling.spaces import flatten
+
+
+def _kept(values: Any) -> Any:
+    """Return tensors as they are now: an agent that goes on learning does not change them."""
+    return tree_map(lambda tensor: tensor.detach().clone(), values)
 
 
 class AdaptedPolicy(BasePolicy):
@@ -23,30 +29,42 @@ class AdaptedPolicy(BasePolicy):
     Args:
         observation_space: the environment's.
         action_space: the environment's.
-        learner: maps observations to distribution parameters.
+        adapter: applies the adapted parameters.
         distribution: the action distribution.
-        parameters: the learner's full parameters, shape (P + S,).
+        meta: the meta-parameters.
+        adapted: what one task became.
     """
 
-    parameters_: Tensor
+    like: Tensor
 
     def __init__(
         self,
         observation_space: gym.spaces.Space[Any],
         action_space: gym.spaces.Space[Any],
-        learner: Learner,
+        adapter: Adapter,
         distribution: Distribution,
-        parameters: Tensor,
+        meta: Meta,
+        adapted: Adapted,
     ) -> None:
         super().__init__(observation_space, action_space, features_extractor_class=FlattenExtractor)
-        self.learner = learner
         self.distribution = distribution
-        self.register_buffer("parameters_", parameters.detach().clone())
+        self._apply_adapted = partial(adapter.apply, _kept(meta), _kept(adapted))
+        self.register_buffer("like", meta["theta"].detach()[:0].clone())
 
-    def forward(self, observation: Tensor) -> Tensor:
-        """Return the distribution parameters at observations of shape (batch, ...)."""
-        flat = observation.flatten(1).to(self.parameters_)
-        return self.learner(self.parameters_, flat)
+    def forward(self, observation: Any) -> Tensor:
+        """Return the distribution parameters at a batch of observations, as SB3 makes tensors of them."""
+        outputs: Tensor = self._apply_adapted(self._flat(observation))[0]
+        return outputs
+
+    def _flat(self, observation: Any) -> Tensor:
+        """Return a batch of observations as vectors, shape (batch, entries)."""
+        if isinstance(self.observation_space, gym.spaces.Box):
+            flat: Tensor = observation.flatten(1).to(self.like)
+            return flat
+        arrays = tree_map(lambda tensor: tensor.cpu().numpy(), observation)
+        count = len(tree_leaves(arrays)[0])
+        rows = [flatten(self.observation_space, tree_map(lambda array: array[i], arrays)) for i in range(count)]  # noqa: B023
+        return torch.as_tensor(np.stack(rows)).to(self.like)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         first = int(getattr(self.action_space, "start", 0))
@@ -66,23 +84,16 @@ class AdaptedPredictor:
     """A predictor after adaptation to a support set.
 
     Args:
-        problem: maps inputs (examples, ...) to outputs.
-        parameters: the learner's full parameters, shape (P + S,).
+        adapter: applies what the task became.
+        meta: the meta-parameters.
+        adapted: what one task became.
         decide: makes predictions of outputs.
-        support: the support set, if the outputs depend on it otherwise than through the parameters.
     """
 
-    def __init__(
-        self,
-        problem: SupervisedProblem,
-        parameters: Tensor,
-        decide: Callable[[Tensor], Tensor],
-        support: Examples | None = None,
-    ) -> None:
-        self._problem = problem
-        self.parameters_ = parameters.detach().clone()
+    def __init__(self, adapter: Adapter, meta: Meta, adapted: Adapted, decide: Callable[[Tensor], Tensor]) -> None:
+        self._apply = partial(adapter.apply, _kept(meta), _kept(adapted))
+        self._like = meta["theta"].detach()[:0].clone()
         self._decide = decide
-        self._support = support
 
     def outputs(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return the network's outputs for inputs of shape (examples, ...): values, or logits of shape (examples, ways)."""
@@ -94,6 +105,5 @@ class AdaptedPredictor:
 
     def _outputs(self, inputs: NDArray[Any]) -> Tensor:
         with torch.no_grad():
-            return self._problem.outputs(
-                self.parameters_, torch.as_tensor(np.asarray(inputs)).to(self.parameters_), self._support
-            )
+            outputs, _ = self._apply(torch.as_tensor(np.asarray(inputs)).to(self._like))
+        return outputs

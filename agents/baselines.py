@@ -4,175 +4,175 @@ Ravi and Larochelle 2017, section 5.1; Chen et al. 2019, "A Closer Look at Few-s
 ("TURTLE"), Tables 1 and 3, compare with them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, ClassVar, Self, cast
 
-import gymnasium as gym
 from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from metarl.agents.base import Agent, CommonOptions
+from metarl.adapters import GradientAdapter
+from metarl.adapters import NearestNeighbour as NearestNeighbourAdapter
+from metarl.adapters.metric import Distance
+from metarl.agents import building
+from metarl.agents.base import Agent
+from metarl.agents.metric import MetricAgent, MetricOptions
+from metarl.agents.options import GradientOptions, RateOptions
 from metarl.errors import ConfigError, require_positive
+from metarl.learner import Layout
 from metarl.networks import CosineHead
-from metarl.outer import Pretraining
-from metarl.problems import NearestNeighbourProblem, SupervisedProblem
-from metarl.rules import Adam, GradientDescent
+from metarl.normalisation import Statistics
+from metarl.outer import OuterLoop, Pretraining
+from metarl.rules import Adam, GradientDescent, UpdateRule
 
-PRETRAINING_BATCH = 16
-FINETUNING_STEPS, FINETUNING_BATCH = 100, 4
+
+class Pretrained(Agent):
+    """What the baselines share that pretrain on all training classes."""
+
+    default_outer = "pretraining"
+
+    def make_outer(self, outer: str | OuterLoop | None) -> OuterLoop:
+        """Return pretraining, at the rate that the options say unless it is configured."""
+        if outer is None:
+            return Pretraining(learning_rate=self.options.pretraining_rate)
+        loop = building.make_outer(outer, self.source.world, "pretraining")
+        if not isinstance(loop, Pretraining):
+            raise ConfigError(
+                f"outer={outer!r} is no pretraining, and {type(self).__name__} learns by nothing else: leave it out"
+            )
+        return loop
+
+
+@dataclass(frozen=True)
+class AdamOptions(GradientOptions):
+    """What baselines take that train on tasks with Adam."""
+
+    inner_steps: int = 100
+    """Steps of Adam on a task."""
+    rate: float = 1e-3
+    """Of Adam on a task."""
+    support_batch: int | None = 4
+    """How many support examples each inner step sees, drawn with replacement."""
 
 
 class TrainFromScratch(Agent):
     """Trains a new network on every task: 100 steps of Adam on batches of 4 support images; ``learn`` learns nothing.
 
-    Every task starts from the same random weights. Batch-normalisation uses the batch's statistics.
-
-    Args:
-        policy: see ``Agent``.
-        env: see ``Agent``.
-        rate: Adam's.
-        options: what every agent takes; see ``Agent``.
+    Every task starts from the same random weights. Batch-normalisation uses the batch's statistics. See ``Agent`` for the
+    arguments.
     """
 
-    def __init__(
-        self, policy: str | nn.Module, env: str | gym.Env[Any, Any], *, rate: float = 1e-3, **options: Unpack[CommonOptions]
-    ) -> None:
-        options = {"inner_steps": FINETUNING_STEPS, "support_batch": FINETUNING_BATCH, **options}
-        super().__init__(policy, env, rule=Adam, rule_kwargs={"rate": rate}, **options)
+    Options = AdamOptions  # type: ignore[assignment]
+
+    def make_rule(self, layout: Layout) -> UpdateRule:
+        """Return Adam."""
+        return Adam(layout, self.options.rate)
 
     def learn(self, *args: Any, **kwargs: Any) -> Self:
         """Do nothing: there is nothing to learn before a task."""
         return self
 
 
-class Finetuning(Agent):
+class Finetuning(Pretrained):
     """Pretrains on all training classes; on a task trains a new last layer: 100 steps of Adam on batches of 4 support images.
 
-    ``meta_batch`` is the batch of pretraining, 16 unless given. Batch-normalisation uses its running averages.
-
-    Args:
-        policy: see ``Agent``.
-        env: see ``Agent``.
-        rate: of Adam in fine-tuning.
-        pretraining_rate: of Adam in pretraining.
-        options: what every agent takes; see ``Agent``.
+    See ``Agent`` for the arguments.
     """
 
-    def __init__(
-        self,
-        policy: str | nn.Module,
-        env: str | gym.Env[Any, Any],
-        *,
-        rate: float = 1e-3,
-        pretraining_rate: float = 1e-3,
-        **options: Unpack[CommonOptions],
-    ) -> None:
-        options = {
-            "inner_steps": FINETUNING_STEPS,
-            "support_batch": FINETUNING_BATCH,
-            "meta_batch": PRETRAINING_BATCH,
-            "adapted": "head",
-            "batch_norm": "running",
-            **options,
-        }
-        outer = Pretraining(learning_rate=pretraining_rate)
-        super().__init__(policy, env, rule=Adam, rule_kwargs={"rate": rate}, outer=outer, **options)
+    @dataclass(frozen=True)
+    class Options(AdamOptions):
+        """What fine-tuning takes."""
+
+        meta_batch: int | None = 16
+        """Images in a step of pretraining."""
+        adapted: str | Sequence[str] = "head"
+        """Which parameters a task trains: all, head, or name patterns."""
+        batch_norm: Statistics = "running"
+        """Whose statistics batch-normalisation uses: the set's at hand (batch), the support set's, or running averages."""
+        pretraining_rate: float = 1e-3
+        """Of Adam in pretraining."""
+
+    def make_rule(self, layout: Layout) -> UpdateRule:
+        """Return Adam."""
+        return Adam(layout, self.options.rate)
 
 
 class BaselinePlusPlus(Finetuning):
     """Baseline++: fine-tuning with a classifier by cosines, in pretraining and on tasks.
 
-    Args:
-        policy: the name of a network; a module must end in a ``CosineHead`` itself.
-        env: see ``Agent``.
-        scale: what the cosines are multiplied with.
-        options: what ``Finetuning`` takes.
+    See ``Agent`` for the arguments; a network of one's own must end in a ``CosineHead`` itself.
     """
 
-    def __init__(self, policy: str | nn.Module, env: str | gym.Env[Any, Any], *, scale: float = 2.0, **options: Any) -> None:
+    @dataclass(frozen=True)
+    class Options(Finetuning.Options):
+        """What Baseline++ takes."""
+
+        scale: float = 2.0
+        """What the cosines are multiplied with."""
+
+    def __init__(self, policy: str | nn.Module, *args: Any, scale: float = 2.0, **options: Any) -> None:
         if isinstance(policy, nn.Module) and not isinstance(list(policy.modules())[-1], CosineHead):
             raise ConfigError(f"policy={type(policy).__name__} must end in a CosineHead of metarl.networks, or use Finetuning")
         if isinstance(policy, str):
-            options["policy_kwargs"] = {**options.get("policy_kwargs", {}), "head": "cosine", "scale": scale}
-        super().__init__(policy, env, **options)
+            options["policy_kwargs"] = {**(options.get("policy_kwargs") or {}), "head": "cosine", "scale": scale}
+        super().__init__(policy, *args, scale=scale, **options)
 
 
-class NearestNeighbour(Agent):
+class NearestNeighbour(Pretrained, MetricAgent):
     """Pretrains on all training classes; on a task gives a query image the class of the nearest support image.
 
-    Nearest by the cosine between the features before the last layer; no inner steps. ``meta_batch`` is the batch of
-    pretraining, 16 unless given. Batch-normalisation uses its running averages.
-
-    Args:
-        policy: see ``Agent``.
-        env: see ``Agent``.
-        pretraining_rate: of Adam in pretraining.
-        options: what every agent takes; see ``Agent``.
+    Nearest by the cosine between features. See ``Agent`` for the arguments.
     """
 
-    predictor: ClassVar[type[SupervisedProblem]] = NearestNeighbourProblem
+    @dataclass(frozen=True)
+    class Options(MetricOptions):
+        """What the nearest neighbour takes."""
 
-    def __init__(
-        self,
-        policy: str | nn.Module,
-        env: str | gym.Env[Any, Any],
-        *,
-        pretraining_rate: float = 1e-3,
-        **options: Unpack[CommonOptions],
-    ) -> None:
-        options = {
-            "inner_steps": 0,
-            "meta_batch": PRETRAINING_BATCH,
-            "adapted": "head",
-            "batch_norm": "running",
-            **options,
-        }
-        outer = Pretraining(learning_rate=pretraining_rate)
-        super().__init__(policy, env, rule=GradientDescent, outer=outer, **options)
+        meta_batch: int | None = 16
+        """Images in a step of pretraining."""
+        batch_norm: Statistics = "running"
+        """Whose statistics batch-normalisation uses: the set's at hand (batch), the support set's, or running averages."""
+        distance: Distance = "cosine"
+        """By which embeddings are compared: squared-euclidean or cosine."""
+        pretraining_rate: float = 1e-3
+        """Of Adam in pretraining."""
+
+    adapter_class = NearestNeighbourAdapter
 
 
-class BaselineFinetune(Agent):
+class BaselineFinetune(Pretrained):
     """Ravi and Larochelle's Baseline-finetune: pretraining, then the whole network trained on a task by 15 gradient steps.
 
-    The steps' rate and its decay, ``rate / (1 + decay * t)``, are chosen on validation tasks by ``tune``, which
-    ``restore_best`` calls: the choice belongs to the weights then in force, and is not kept in a checkpoint. ``meta_batch`` is
-    the batch of pretraining, 64 unless given. Batch-normalisation uses its running averages.
-
-    Args:
-        policy: see ``Agent``.
-        env: see ``Agent``.
-        rate: of the gradient steps, until it is tuned.
-        pretraining_rate: of Adam in pretraining.
-        options: what every agent takes; see ``Agent``.
+    The steps' rate and its decay, ``rate / (1 + decay * t)``, are chosen on validation tasks by ``tune``: the choice belongs to
+    the weights then in force, and is not kept in a checkpoint. See ``Agent`` for the arguments.
     """
+
+    @dataclass(frozen=True)
+    class Options(RateOptions):
+        """What Baseline-finetune takes."""
+
+        meta_batch: int | None = 64
+        """Images in a step of pretraining."""
+        inner_steps: int = 15
+        """Gradient steps on a task."""
+        batch_norm: Statistics = "running"
+        """Whose statistics batch-normalisation uses: the set's at hand (batch), the support set's, or running averages."""
+        pretraining_rate: float = 1e-3
+        """Of Adam in pretraining."""
 
     RATES: ClassVar[tuple[float, ...]] = (0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
     DECAYS: ClassVar[tuple[float, ...]] = (1.0, 0.1, 0.01, 1e-3, 0.0)
 
-    def __init__(
-        self,
-        policy: str | nn.Module,
-        env: str | gym.Env[Any, Any],
-        *,
-        rate: float | Sequence[float] = 0.1,
-        pretraining_rate: float = 1e-3,
-        **options: Unpack[CommonOptions],
-    ) -> None:
-        options = {"inner_steps": 15, "meta_batch": 64, "batch_norm": "running", **options}
-        outer = Pretraining(learning_rate=pretraining_rate)
-        super().__init__(policy, env, rule=GradientDescent, rule_kwargs={"rate": rate}, outer=outer, **options)
+    def make_rule(self, layout: Layout) -> UpdateRule:
+        """Return gradient descent at the untuned rate."""
+        return GradientDescent(layout, self.options.rate)
 
     def learn(self, *args: Any, **kwargs: Any) -> Self:
         """Pretrain; validations take steps of the untuned rate. See ``Agent.learn`` for the arguments."""
-        self._set_rule(self.arguments["rule_kwargs"])
+        self._set_rule(self.make_rule(self.adapter.learner.layout))
         return super().learn(*args, **kwargs)
-
-    def restore_best(self) -> Self:
-        """Go back to the best weights by validation, if there was a validation; and ``tune``."""
-        super().restore_best()
-        return self.tune()
 
     def tune(self, tasks: int = 20) -> Self:
         """Choose the rate and its decay by the accuracy on validation tasks after the last step.
@@ -181,7 +181,7 @@ class BaselineFinetune(Agent):
             tasks: how many validation tasks; every pair of rate and decay is tried on the same ones.
         """
         require_positive(tasks=tasks)
-        scores = {}
+        scores: dict[tuple[float, float], float] = {}
         try:
             pairs = list(product(self.RATES, self.DECAYS))
             for pair in track(pairs, "tuning the rates", console=Console(stderr=True), transient=True):
@@ -192,9 +192,10 @@ class BaselineFinetune(Agent):
                 self._set_rule(self._decaying(*max(scores, key=lambda pair: scores[pair])))
         return self
 
-    def _decaying(self, rate: float, decay: float) -> Mapping[str, Any]:
-        return {"rate": [rate / (1 + decay * step) for step in range(max(1, self.inner.steps))]}
+    def _decaying(self, rate: float, decay: float) -> UpdateRule:
+        rates = [rate / (1 + decay * step) for step in range(max(1, self.adapter.steps))]
+        return GradientDescent(self.adapter.learner.layout, rates)
 
-    def _set_rule(self, rule_kwargs: Mapping[str, Any]) -> None:
-        rule = GradientDescent(self.inner.rule.layout, **rule_kwargs)
-        self.inner.rule = rule.to(self.meta["theta"])
+    def _set_rule(self, rule: UpdateRule) -> None:
+        adapter = cast(GradientAdapter, self.adapter)
+        self.adapter = adapter.with_rule(rule.to(self.meta["theta"]))

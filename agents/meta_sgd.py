@@ -1,25 +1,24 @@
 """Meta-SGD: Li, Zhou, Chen and Li 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning"."""
 
-from typing import Any, Unpack
+from dataclasses import dataclass
 
-import gymnasium as gym
-from torch import nn
-
-from metarl.agents.base import Agent, AgentOptions
-from metarl.rules import MetaSGD as MetaSGDRule
+from metarl import rules
+from metarl.agents.base import Agent
+from metarl.agents.options import GradientOptions
+from metarl.learner import Layout
+from metarl.rules import UpdateRule
 
 
 class MetaSGD(Agent):
-    """Learns an initialisation together with a rate for every parameter.
+    """Learns an initialisation together with a rate for every parameter; see ``Agent`` for the arguments."""
 
-    Args:
-        policy: see ``Agent``.
-        env: see ``Agent``.
-        rate: the value from which every rate starts.
-        options: what every agent takes; see ``Agent``.
-    """
+    @dataclass(frozen=True)
+    class Options(GradientOptions):
+        """What Meta-SGD takes."""
 
-    def __init__(
-        self, policy: str | nn.Module, env: str | gym.Env[Any, Any], *, rate: float = 0.1, **options: Unpack[AgentOptions]
-    ) -> None:
-        super().__init__(policy, env, rule=MetaSGDRule, rule_kwargs={"rate": rate}, **options)
+        rate: float = 0.1
+        """The value from which every rate starts."""
+
+    def make_rule(self, layout: Layout) -> UpdateRule:
+        """Return gradient descent with a rate for every parameter."""
+        return rules.MetaSGD(layout, self.options.rate)

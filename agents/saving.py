@@ -1,34 +1,78 @@
-"""What a checkpoint of an agent holds, and how an agent is made from it again: names, arguments and tensors, never code."""
+"""What a checkpoint of an agent holds, and how an agent is made from it again: names, options and tensors, never code."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from metarl import outer as outer_loops
-from metarl import rules
-from metarl.errors import CheckpointError
+from metarl import checkpoint
+from metarl.agents import migration
+from metarl.errors import CheckpointError, ConfigError
 from metarl.outer import OuterLoop
 from metarl.problems import Rollouts
+from metarl.registry import AGENTS, OUTER_LOOPS, RULES
 from metarl.rules import UpdateRule
+from metarl.streams import stream
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
 
+ENTRIES: dict[str, type | tuple[type, ...]] = {
+    "agent": str,
+    "policy": (str, type(None)),
+    "env": (str, type(None)),
+    "options": dict,
+    "outer": dict,
+    "rollouts": (dict, type(None)),
+    "meta": dict,
+    "outer_state": object,
+    "streams": dict,
+    "device": str,
+    "iteration": int,
+    "num_timesteps": int,
+    "best": (dict, type(None)),
+}
+"""What a checkpoint has to hold, and of which kind."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What ``Agent.load`` is handed in, for what a checkpoint cannot hold; see there."""
+
+    env: str | gym.Env[Any, Any] | None
+    policy: str | nn.Module | None
+    rule: type[UpdateRule] | None
+    outer: OuterLoop | None
+    env_kwargs: dict[str, Any]
+    device: str
+    verbose: int
+    tensorboard_log: str | None
+
 
 def content(agent: Agent) -> dict[str, Any]:
     """Return everything that a resumed run needs, in plain containers and tensors."""
+    options = {**vars(agent.options)}
+    if "rule" in options:
+        entry = RULES.find(options["rule"])
+        options["rule"] = entry.name if entry is not None else options["rule"].__name__
+    entry = AGENTS.find(type(agent))
     return {
-        "agent": type(agent).__name__,
-        "arguments": agent.arguments,
+        "agent": type(agent).__name__ if entry is None else entry.name,
+        "policy": agent.policy_name,
+        "env": agent.env_name,
+        "options": options,
+        "outer": {"name": _outer_name(agent.outer), **agent.outer.options()},
+        "rollouts": None if agent.source.rollouts is None else asdict(agent.source.rollouts),
         "meta": {name: value.detach().cpu() for name, value in agent.meta.items()},
-        "running": {name: value.cpu() for name, value in agent.world.problem.learner.running.items()},
-        "outer": agent.outer.state_dict(),
-        "generator": agent.generator.get_state(),
+        "outer_state": agent.outer_state,
+        "streams": {name: generator.get_state() for name, generator in agent.streams.items()},
         "device": agent.device.type,
         "iteration": agent.iteration,
         "num_timesteps": agent.num_timesteps,
@@ -36,55 +80,176 @@ def content(agent: Agent) -> dict[str, Any]:
     }
 
 
-def arguments(
-    path: str | os.PathLike[str],
-    content: Mapping[str, Any],
-    env: str | gym.Env[Any, Any] | None,
-    policy: str | nn.Module | None,
-    rule: type[UpdateRule] | None,
-    outer: OuterLoop | None,
-) -> dict[str, Any]:
-    """Return the arguments that the agent was made with, and those handed in for what a checkpoint cannot hold.
+def load(cls: type[Agent], path: str | os.PathLike[str], given: Given) -> Any:
+    """Return the agent of a checkpoint; see ``Agent.load``."""
+    read = checkpoint.read(path)
+    held = migration.current(read) if read["version"] < checkpoint.VERSION else read
+    _require_entries(path, held)
+    kind = _class(cls, path, held["agent"])
+    arguments = _arguments(path, held, given)
+    try:
+        agent = kind(**arguments)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: its arguments do not make a {kind.__name__}: {error}") from error
+    _restore(path, held, agent)
+    return agent
+
+
+def _require_entries(path: str | os.PathLike[str], held: Mapping[str, Any]) -> None:
+    for name, kind in ENTRIES.items():
+        if name not in held or not isinstance(held[name], kind) or isinstance(held[name], bool):
+            what = f"has {name}={held[name]!r}" if name in held else f"has no {name!r}"
+            raise CheckpointError(f"checkpoint {path} is damaged: it {what}; use an earlier checkpoint")
+    unknown = held.keys() - ENTRIES.keys() - {"format", "version"}
+    if unknown:
+        raise CheckpointError(f"checkpoint {path} is damaged: {', '.join(sorted(map(str, unknown)))} are unknown entries")
+    for part in (held["meta"], held["outer_state"], held["best"]):
+        for name, value in _tensors(part):
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise CheckpointError(
+                    f"checkpoint {path} is damaged: {name} holds infinities or nan; use an earlier checkpoint"
+                )
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor in plain containers, with its name."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _tensors(item, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _tensors(item, f"{name}[{i}]")
+
+
+def _class(cls: type[Agent], path: str | os.PathLike[str], name: str) -> type[Agent]:
+    """Return the class of a checkpoint's agent: a registered one, or a descendant of the class that loads."""
+    from metarl.agents.base import Agent
+
+    descendants: list[type[Agent]] = [Agent, *_descendants(Agent)]
+    kinds = {kind.__name__: kind for kind in descendants}
+    if name in AGENTS:
+        kind: type[Agent] = AGENTS.load(name)
+    elif name in kinds:
+        kind = kinds[name]
+    else:
+        raise CheckpointError(
+            f"checkpoint {path} holds the agent {name!r}, which is not known: import its class, or register it with "
+            f"metarl.register_agent; known are {', '.join([*AGENTS, 'Agent'])}"
+        )
+    if cls is not Agent and not issubclass(kind, cls):
+        raise CheckpointError(f"checkpoint {path} holds a {kind.__name__}, not a {cls.__name__}: use {kind.__name__}.load")
+    return kind
+
+
+def _arguments(path: str | os.PathLike[str], held: Mapping[str, Any], given: Given) -> dict[str, Any]:
+    """Return the constructor's arguments.
 
     Raises:
         CheckpointError: something is needed that was not handed in.
     """
-    made = dict(content["arguments"])
-    for name, value in {"env": env, "policy": policy}.items():
-        made[name] = value if value is not None else made[name]
-        if made[name] is None:
-            raise CheckpointError(f"checkpoint {path} was made with its own {name}: hand it in again, load(path, {name}=...)")
-    found = rule or getattr(rules, made["rule"], None)
-    if found is None:
-        raise CheckpointError(f"checkpoint {path} was made with the rule {made['rule']}: hand it in, load(path, rule=...)")
-    if isinstance(made["env"], gym.Env):
-        made["env_kwargs"] = {}
-    loop = dict(made["outer"])
-    name = loop.pop("name")
-    if outer is None and not hasattr(outer_loops, name):
-        raise CheckpointError(f"checkpoint {path} was made with the outer loop {name}: hand it in, load(path, outer=...)")
-    made["outer"] = getattr(outer_loops, name).of(loop) if outer is None else outer
-    made["rollouts"] = None if made["rollouts"] is None else Rollouts(**made["rollouts"])
-    made["rule"] = found
-    return made
+    options = dict(held["options"])
+    for name, value in (("env", given.env), ("policy", given.policy)):
+        if value is None and held[name] is None:
+            raise CheckpointError(f"checkpoint {path} was made with a {name} of its own: hand it in, load(path, {name}=...)")
+    env = held["env"] if given.env is None else given.env
+    if given.env is None:
+        _require_known(path, held["env"])
+    options["env_kwargs"] = {} if isinstance(env, gym.Env) else {**options.get("env_kwargs", {}), **given.env_kwargs}
+    if "rule" in options:
+        name = options["rule"]
+        if given.rule is None and name not in RULES:
+            raise CheckpointError(f"checkpoint {path} was made with the rule {name}: hand it in, load(path, rule=...)")
+        options["rule"] = given.rule or RULES.load(name)
+    try:
+        outer = given.outer or _outer(path, held["outer"])
+        rollouts = None if held["rollouts"] is None else Rollouts(**held["rollouts"])
+    except (TypeError, ConfigError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: its outer loop or rollouts cannot be made: {error}") from error
+    return {
+        **options,
+        "policy": held["policy"] if given.policy is None else given.policy,
+        "env": env,
+        "outer": outer,
+        "rollouts": rollouts,
+        "device": given.device,
+        "verbose": given.verbose,
+        "tensorboard_log": given.tensorboard_log,
+    }
 
 
-def restore(path: str | os.PathLike[str], content: Mapping[str, Any], agent: Agent) -> None:
+def _require_known(path: str | os.PathLike[str], env: str) -> None:
+    """Raise CheckpointError for an id whose module ``gym.make`` would import: loading runs no code of a file's choice."""
+    module, _, name = env.rpartition(":")
+    if name not in gym.registry or (module and module not in sys.modules):
+        raise CheckpointError(
+            f"checkpoint {path} was made with env={env!r}, which this program does not know: import its module first, "
+            "or hand it in, load(path, env=...)"
+        )
+
+
+def _outer_name(outer: OuterLoop) -> str:
+    entry = OUTER_LOOPS.find(type(outer))
+    return type(outer).__name__ if entry is None else entry.name
+
+
+def _outer(path: str | os.PathLike[str], held: Mapping[str, Any]) -> OuterLoop:
+    """Return the outer loop of a checkpoint, whose options its constructor checks."""
+    options = dict(held)
+    name = options.pop("name", None)
+    if not isinstance(name, str) or name not in OUTER_LOOPS:
+        raise CheckpointError(f"checkpoint {path} was made with the outer loop {name!r}: hand it in, load(path, outer=...)")
+    loop: OuterLoop = OUTER_LOOPS.load(name)(**options)
+    return loop
+
+
+def _restore(path: str | os.PathLike[str], held: Mapping[str, Any], agent: Agent) -> None:
     """Give a new agent the checkpoint's state.
 
     Raises:
-        CheckpointError: the state is of another policy.
+        CheckpointError: the state is of another network or other data.
     """
-    shapes = {name: tuple(value.shape) for name, value in content["meta"].items()}
-    ours = {name: tuple(value.shape) for name, value in agent.meta.items()}
-    if shapes != ours:
+    best = held["best"]
+    _require_same(path, held["meta"], agent.meta)
+    if best is not None:
+        if best.keys() != {"score", "iteration", "meta"}:
+            raise CheckpointError(
+                f"checkpoint {path} is damaged: best holds {sorted(map(str, best))}; use an earlier checkpoint"
+            )
+        _require_same(path, best["meta"], agent.meta)
+
+    def ours(meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: meta[name].to(value) for name, value in agent.meta.items()}
+
+    agent.meta = ours(held["meta"])
+    agent.best = None if best is None else {**best, "meta": ours(best["meta"])}
+    agent.outer.require_state(agent.outer_state, held["outer_state"])
+    agent.outer_state = _moved(held["outer_state"], agent.device)
+    for name, generator in agent.streams.items():
+        if agent.device.type == held["device"] and name in held["streams"]:
+            generator.set_state(held["streams"][name])
+        else:  # another kind of device has another kind of generator: a new stream, not the old one again
+            agent.streams[name] = stream(agent.seed, f"{name} from iteration {held['iteration']}", agent.device)
+    agent.iteration, agent.num_timesteps = held["iteration"], held["num_timesteps"]
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    return value
+
+
+def _require_same(path: str | os.PathLike[str], theirs: Mapping[str, Any], ours: Mapping[str, Tensor]) -> None:
+    shapes = {name: tuple(value.shape) if isinstance(value, Tensor) else value for name, value in theirs.items()}
+    wanted = {name: tuple(value.shape) for name, value in ours.items()}
+    if shapes != wanted:
         raise CheckpointError(
-            f"checkpoint {path} holds meta-parameters {shapes}, but this agent has {ours}: hand in the same policy"
+            f"checkpoint {path} holds meta-parameters {shapes}, but this agent has {wanted}: hand in the same policy"
         )
-    agent._set_meta(content["meta"], content.get("running", {}))
-    agent.outer.load_state_dict(content["outer"])
-    if agent.device.type == content["device"]:
-        agent.generator.set_state(content["generator"])
-    else:  # another kind of device has another kind of generator: a new stream, not the old one again
-        agent.generator.manual_seed(agent.seed + 2**32 * content["iteration"])
-    agent.iteration, agent.num_timesteps, agent.best = content["iteration"], content["num_timesteps"], content["best"]
+
+
+def _descendants(kind: type[Agent]) -> list[type[Agent]]:
+    return [heir for child in kind.__subclasses__() for heir in (child, *_descendants(child))]

@@ -15,7 +15,7 @@ from metarl.tasks import Array
 
 
 class BernoulliBandit(TaskFamily):
-    """A bandit whose arms pay 1 with fixed but unknown probabilities.
+    """Bernoulli bandit: arms that pay 1 with fixed but unknown probabilities.
 
     ## Observation
     `Box(0, 1, (1,), float32)`: always 1; there is nothing to see.

@@ -1,7 +1,8 @@
 """What a task family is: a Gymnasium environment that has tasks, and can be told which one it is."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -71,6 +72,27 @@ class TaskFamily(gym.Env[Any, Any]):
         return self._task
 
 
+@contextmanager
+def _random_numbers_of(env: Any, split: Split) -> Iterator[None]:
+    """Let ``env.np_random`` draw a split's own stream: for training as it is, else seeded by one number that it draws.
+
+    An environment that knows no splits would otherwise give all of them the same tasks from one seed. Without a NumPy
+    generator there is nothing to seed, and the environment is left as it is.
+    """
+    index = split_index(split)
+    generator = getattr(env, "np_random", None)
+    if split == "train" or not isinstance(generator, np.random.Generator):
+        yield
+        return
+    bits = generator.bit_generator
+    seed = np.random.SeedSequence([int(generator.integers(2**31)), index])
+    kept, bits.state = bits.state, type(bits)(seed).state
+    try:
+        yield
+    finally:
+        bits.state = kept
+
+
 class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
     """Gives the task-family protocol to an environment whose tasks follow another convention.
 
@@ -108,10 +130,14 @@ class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
         self._task: Any = None
 
     def sample_tasks(self, n: int, split: Split = "train") -> list[Any]:
-        """Draw n tasks."""
-        if self._sample is not None:
-            return list(self._sample(self.env.unwrapped, n, split))
-        return list(self.env.unwrapped.sample_tasks(n))  # type: ignore[attr-defined]
+        """Draw n tasks; every split from a stream of its own, if the environment draws from its ``np_random``.
+
+        Raises:
+            ConfigError: an unknown split.
+        """
+        inner: Any = self.env.unwrapped
+        with _random_numbers_of(inner, split):
+            return list(inner.sample_tasks(n) if self._sample is None else self._sample(inner, n, split))
 
     @property
     def task(self) -> Any:

@@ -16,6 +16,7 @@ from metarl.registry import register_rule as register_rule
 from metarl.registry import register_table as register_table
 
 if TYPE_CHECKING:
+    from metarl.adapters import Adapter as Adapter
     from metarl.agents import MAML as MAML
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.agents import NearestNeighbour as NearestNeighbour
+    from metarl.agents import ProtoNet as ProtoNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
@@ -52,6 +54,7 @@ _HOMES = {
         "BaselinePlusPlus",
         "Finetuning",
         "NearestNeighbour",
+        "ProtoNet",
         "TrainFromScratch",
         "Evaluation",
         "MAML",
@@ -61,6 +64,7 @@ _HOMES = {
         "TURTLE",
         "learn_side_by_side",
     ),
+    "metarl.adapters": ("Adapter",),
     "metarl.envs": ("TaskAdapter", "TaskFamily"),
     "metarl.learner": ("Layout", "Learner"),
     "metarl.outer": ("GradientDescent", "HypergradientDescent", "Pretraining", "TRPO"),

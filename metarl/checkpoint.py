@@ -10,7 +10,7 @@ from metarl.errors import CheckpointError
 from metarl.files import whole
 
 FORMAT = "metarl-checkpoint"
-VERSION = 1
+VERSION = 2
 RUN_CHECKPOINT = "checkpoint.pt"
 """The checkpoint's name in a run folder."""
 

@@ -27,6 +27,10 @@ class NonFiniteError(MetaRLError, FloatingPointError):
     """A loss, reward or gradient that is infinite or not a number; the outer step was refused."""
 
 
+class WorkerError(MetaRLError, RuntimeError):
+    """A worker process that steps environments raised an exception, stopped, or answered too late."""
+
+
 class CheckpointError(MetaRLError, RuntimeError):
     """A checkpoint that is missing, truncated, foreign, or made for something else."""
 

@@ -1,61 +1,39 @@
-"""What a run's log says: the figures of one outer step, by the names that TensorBoard shows."""
-
-from typing import Any
-
-from torch import Tensor
+"""What a run's log says of one outer step, by the names that TensorBoard shows."""
 
 from metarl import processes
-from metarl.adaptation import Adaptation, InnerLoop, Meta
+from metarl.adapters.base import Adapter, Meta
+from metarl.evaluation import measure_steps, measured_steps
 from metarl.outer import Outcome
-from metarl.problems import Problem
-
-FEW = 20
-"""Inner steps up to which every one is measured."""
 
 
-def measured_steps(steps: int) -> list[int]:
-    """Return after which numbers of inner steps figures are measured: 0, 1, ... up to 20, else eleven evenly spaced ones."""
-    return list(range(steps + 1)) if steps <= FEW else sorted({round(i * steps / 10) for i in range(11)})
+def metrics(adapter: Adapter, meta: Meta, outcome: Outcome) -> dict[str, float]:
+    """Return the metrics of one outer step: after each inner step, of the adaptation, of the outer step, of what is learned.
 
-
-def measure_steps(problem: Problem[Any], adaptation: Adaptation, query: Any) -> list[dict[str, Tensor]]:
-    """Return the problem's measures after each of ``measured_steps``, each of shape (tasks,).
-
-    A policy is judged by the trajectories it sampled itself, a predictor by the query set throughout.
+    Args:
+        adapter: what adapted.
+        meta: the meta-parameters that it adapted with, before the outer step.
+        outcome: what the outer step saw and did.
     """
-    parameters = adaptation.parameters
-    experiences = [*adaptation.experiences, query] if problem.on_policy else [query] * len(parameters)
-    return [problem.measure(parameters[step], experiences[step]) for step in measured_steps(len(parameters) - 1)]
-
-
-def figures(inner: InnerLoop, meta: Meta, outcome: Outcome) -> dict[str, float]:
-    """Return the figures of one outer step: of each inner step, of the adaptation, of the outer step, of gates and rates."""
-    problem, found = inner.problem, {}
-    found["train/query_loss"] = float(outcome.loss)
-    found |= {f"train/{name}": float(value) for name, value in outcome.metrics.items()}
+    problem = adapter.problem
+    log = {"train/query_loss": float(outcome.loss)}
+    log |= {f"train/{name}": float(value) for name, value in outcome.metrics.items()}
     if outcome.adaptation is None:  # pretraining adapts to no task
-        return found
-    measures = measure_steps(problem, outcome.adaptation, outcome.query)
-    steps = measured_steps(inner.steps)
+        return log
+    measures = measure_steps(adapter, meta, outcome.adaptation, outcome.query)
+    steps = measured_steps(len(outcome.adaptation.adapted) - 1)
     for step, measure in zip(steps, measures, strict=True):
         for name, values in measure.items():
-            found[f"{name}/after_{step}_steps"] = float(processes.mean(values.mean()))
-    first, last = (found[f"{problem.figure}/after_{step}_steps"] for step in (0, inner.steps))
-    found["train/adaptation_gain"] = problem.gain * (last - first)
-    for step, loss in enumerate(outcome.adaptation.losses):
-        found[f"train/support_loss_before_step_{step + 1}"] = float(processes.mean(loss.mean()))
-    for step, state in enumerate(outcome.adaptation.states):
-        for name, values in inner.rule.gates(state).items():
-            found[f"train/{name.replace(' ', '_')}_of_step_{step + 1}"] = float(processes.mean(values.mean()))
-    rates = inner.rule.rates_of(meta)
-    if rates is not None:
-        found |= {"train/rate_mean": float(rates.mean()), "train/rate_std": float(rates.std(correction=0))}
-    return found
+            log[f"{name}/after_{step}_steps"] = float(processes.mean(values.mean()))
+    first, last = (log[f"{problem.metric}/after_{step}_steps"] for step in (steps[0], steps[-1]))
+    log["train/adaptation_gain"] = problem.sign * (last - first)
+    for name, value in adapter.report(meta, outcome.adaptation).items():
+        log[f"train/{name}"] = float(processes.mean(value))
+    return log | {f"train/{name}": value for name, value in adapter.describe(outcome.meta).items()}
 
 
-def seconds_by_part(inner: InnerLoop, iterations: int) -> dict[str, float]:
+def seconds_by_part(adapter: Adapter, iterations: int) -> dict[str, float]:
     """Return the mean seconds of an iteration's parts since the last call: sampling, adaptation, and the rest."""
-    seconds = inner.clock.read()
+    seconds = adapter.clock.read()
     sampling, adaptation = seconds.get("sampling", 0.0), seconds.get("adaptation", 0.0)
     parts = {
         "sampling": sampling,

@@ -7,6 +7,7 @@ processes see exactly the noise that one would.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, distributed
 
 from metarl.errors import ConfigError
@@ -52,6 +53,15 @@ def draw(noise: Callable[[int], Tensor], tasks: int) -> Tensor:
     if count() == 1:
         return noise(tasks)
     return noise(tasks * count())[rank() * tasks : (rank() + 1) * tasks]
+
+
+def everybodys(value: Tensor) -> Tensor:
+    """Return the rows of all processes, in their order, of a detached tensor of the same shape on each."""
+    if count() == 1:
+        return value
+    parts = [torch.empty_like(value) for _ in range(count())]
+    distributed.all_gather(parts, value.detach().contiguous())
+    return torch.cat(parts)
 
 
 def mean(value: Tensor) -> Tensor:

@@ -22,8 +22,9 @@ TURTLE_SEED = 1337
 
 
 class CUB(ImageEpisodes):
-    """Birds in colour, 84x84, the whole photograph scaled; see ``ImageEpisodes`` for observation, action and reward.
+    """CUB-200-2011: photographs of 200 species of birds, 84x84.
 
+    The whole photograph is scaled; see ``ImageEpisodes`` for observation, action and reward.
     TURTLE's code drops the photographs that are not in colour; here they are converted. Chen et al. crop and jitter the
     photographs that they train on, and the middle of those they test on; here nothing is cropped.
 
@@ -33,21 +34,26 @@ class CUB(ImageEpisodes):
       others one for validation and one for testing in turn, 100, 50 and 50 (Chen et al. 2019, "A Closer Look at Few-shot
       Classification"); `"turtle"`, 70, 15 and 15 per cent, 140, 30 and 30, shuffled by TURTLE's seed (its code shuffles
       them in the order in which the file system lists them, so that its own species cannot be told).
-    - `size`: the photographs' side.
-    - `ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalization`: see ``ImageEpisodes``.
+    - `size`: the photographs' side, or (height, width).
+    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.
     """
 
     def __init__(
-        self, root: str | os.PathLike[str] = "data", *, classes: Division = "chen", size: int = 84, **options: Any
+        self,
+        root: str | os.PathLike[str] = "data",
+        *,
+        classes: Division = "chen",
+        size: int | tuple[int, int] = 84,
+        **options: Any,
     ) -> None:
         if classes not in get_args(Division):
             raise unknown_name("classes", classes, get_args(Division))
         decoding = resized(size)
         folder = _folder(Path(root))
-        images = load_images(folder, f"cub-{size}", find_classes(folder), decoding)
+        images = load_images(folder, f"cub-{decoding.size_name}", find_classes(folder), decoding)
         super().__init__(images, split_species(len(images.names), classes), **options)
 
 

@@ -13,6 +13,23 @@ from metarl.errors import ConfigError, require_positive
 from metarl.tasks import Array, Bounds, Episodes, Split, Task, check_task, split_index
 
 
+def split_stream(generator: torch.Generator, split: Split) -> torch.Generator:
+    """Return the stream of random numbers that a split's tasks and data are drawn from.
+
+    Training draws from the generator itself. Any other split draws from a new one on the same device, seeded by one number
+    of the generator together with the split's own, so that one seed never shows two splits the same tasks.
+
+    Raises:
+        ConfigError: an unknown split.
+    """
+    index = split_index(split)
+    if split == "train":
+        return generator
+    drawn = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+    seed = int(np.random.SeedSequence([drawn, index]).generate_state(1)[0])
+    return torch.Generator(generator.device).manual_seed(seed)
+
+
 class EpisodeEnv(gym.Env[Any, Any]):
     """A few-shot task as an episode of one step.
 
@@ -37,8 +54,8 @@ class EpisodeEnv(gym.Env[Any, Any]):
     """The networks that fit this family, by the names that agents take."""
     input_shape: tuple[int, ...]
     output_size: int
-    figure: ClassVar[str] = "loss"
-    """The name in ``measures`` of the figure that matters: ``"loss"`` or ``"accuracy"``."""
+    metric: ClassVar[str] = "loss"
+    """The name in ``measures`` of the number that matters: ``"loss"`` or ``"accuracy"``."""
 
     def __init__(self, shots: int, queries: int, split: Split = "train") -> None:
         require_positive(shots=shots, queries=queries)
@@ -52,7 +69,19 @@ class EpisodeEnv(gym.Env[Any, Any]):
 
     @abstractmethod
     def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
-        """Return n tasks as rows: the entries of ``bounds`` one after another, shape (n, entries), float64."""
+        """Return n tasks as rows: the entries of ``bounds`` one after another, shape (n, entries), float64.
+
+        The generator is already the split's own stream: a family whose splits differ in nothing else may ignore ``split``.
+        """
+
+    def draw_episode_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
+        """Return n tasks for ``sample_episodes``: those of ``draw_tasks`` unless a family trains on others than it shows."""
+        return self.draw_tasks(n, split, generator)
+
+    def ways_of(self, split: Split) -> int:
+        """Return how many classes an episode of ``sample_episodes`` has; of a regression, how many numbers a target has."""
+        split_index(split)
+        return self.output_size
 
     @abstractmethod
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
@@ -89,7 +118,7 @@ class EpisodeEnv(gym.Env[Any, Any]):
         Args:
             n: how many tasks.
             split: which tasks.
-            generator: the source of tasks and data.
+            generator: the source of tasks and data; every split draws from a stream of its own (see ``split_stream``).
             first: how many tasks the run has had before; a family with a finite set passes through it in order.
             repeats: how many times each task gets new data; rows of one task stand side by side.
             dtype: of inputs and real targets.
@@ -97,14 +126,14 @@ class EpisodeEnv(gym.Env[Any, Any]):
         Raises:
             ConfigError: an unknown split.
         """
-        split_index(split)
-        tasks = self.draw_tasks(n, split, generator)
+        generator = split_stream(generator, split)
+        tasks = self.draw_episode_tasks(n, split, generator)
         if repeats > 1:
             tasks = tasks.repeat_interleave(repeats, 0)
         return self.draw_episodes(tasks.to(dtype), generator)
 
     def _generator(self, split: Split) -> torch.Generator:
-        """Return a generator seeded from the environment's own, another for each split."""
+        """Return a generator seeded by a number of the environment's generator, another for each split."""
         seed = np.random.SeedSequence([int(self.np_random.integers(2**31)), split_index(split)]).generate_state(1)[0]
         return torch.Generator().manual_seed(int(seed))
 
@@ -152,13 +181,14 @@ class EpisodeEnv(gym.Env[Any, Any]):
 
         Raises:
             TaskError: a task outside the family.
+            ConfigError: an unknown split.
         """
         super().reset(seed=seed)
         options = options or {}
-        given = options["task"] if "task" in options else self.sample_tasks(1, options.get("split", self.split))[0]
-        self._task = self.check(given)
+        split: Split = options.get("split", self.split)
+        self._task = self.check(options["task"] if "task" in options else self.sample_tasks(1, split)[0])
         row = np.concatenate([self._task[name].reshape(-1) for name in self.bounds])
-        support, query = self.draw_episodes(torch.as_tensor(row, dtype=torch.float32)[None], self._generator("train"))
+        support, query = self.draw_episodes(torch.as_tensor(row, dtype=torch.float32)[None], self._generator(split))
         self._query_targets = query.targets[0].numpy()
         self._shown = {
             "support_inputs": support.inputs[0].numpy(),

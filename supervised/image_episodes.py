@@ -11,21 +11,21 @@ from torch.nn import functional
 from torchvision.utils import make_grid
 
 from metarl.errors import ConfigError, TaskError, require_positive, unknown_name
-from metarl.supervised.episodes import EpisodeEnv
+from metarl.supervised.episodes import EpisodeEnv, split_stream
 from metarl.supervised.images import ImageSet
 from metarl.supervised.networks import conv4, perceptron, resnet12
 from metarl.tasks import Array, Bounds, Episodes, Examples, Split, Task, split_index
 
 Rotations = Literal["classes", "drawn", "none"]
 Reduction = Literal["mean", "sum over ways"]
-Normalization = Literal["none", "imagenet"]
+Normalisation = Literal["none", "imagenet"]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The mean and deviation of ImageNet's colours, in [0, 1]."""
 QUARTERS = 4
 
 
 class ImageEpisodes(EpisodeEnv):
-    r"""N-way K-shot classification of images.
+    """Images of classes: N-way K-shot classification.
 
     A family of image episodes says where its images are and how its classes are split.
 
@@ -49,6 +49,8 @@ class ImageEpisodes(EpisodeEnv):
         images: the images of all classes.
         splits: the classes of each split; disjoint.
         ways: N, the classes of an episode.
+        train_ways: the classes of the episodes that ``sample_episodes`` draws for training, if not ``ways``: Prototypical
+            Networks train with more ways than they are tested with. Whatever else the environment shows has ``ways``.
         shots: K, the support images of each.
         queries: the query images of each.
         split: what ``reset`` draws from unless told otherwise.
@@ -56,7 +58,7 @@ class ImageEpisodes(EpisodeEnv):
             class gets a quarter turn (MAML's code); ``"none"``.
         reduction: what the loss makes of the images' cross-entropies: the ``"mean"``, or the ``"sum over ways"`` of the means,
             which is N times as large (MAML's code: its inner rate of 0.4 is one of 2.0 under the mean at 5 ways).
-        normalization: ``"imagenet"`` subtracts the mean of ImageNet's colours and divides by their deviation.
+        normalisation: ``"imagenet"`` subtracts the mean of ImageNet's colours and divides by their deviation.
         render_mode: ``"rgb_array"`` or None.
 
     Raises:
@@ -65,7 +67,7 @@ class ImageEpisodes(EpisodeEnv):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1}
     networks = {"Conv4": conv4, "MLP": perceptron, "ResNet12": resnet12}
-    figure = "accuracy"
+    metric = "accuracy"
 
     def __init__(
         self,
@@ -73,36 +75,39 @@ class ImageEpisodes(EpisodeEnv):
         splits: Mapping[Split, Sequence[int]],
         *,
         ways: int = 5,
+        train_ways: int | None = None,
         shots: int = 1,
         queries: int = 15,
         split: Split = "train",
         rotations: Rotations = "none",
         reduction: Reduction = "mean",
-        normalization: Normalization = "none",
+        normalisation: Normalisation = "none",
         render_mode: str | None = None,
     ) -> None:
         super().__init__(shots, queries, split)
-        require_positive(ways=ways)
-        for name, count in (("ways", ways), ("shots", shots), ("queries", queries)):
-            if int(count) != count:
+        counts = {"ways": ways, "train_ways": ways if train_ways is None else train_ways, "shots": shots, "queries": queries}
+        require_positive(**counts)
+        for name, count in counts.items():
+            if not isinstance(count, (int, np.integer)):
                 raise ConfigError(f"{name}={count!r} must be a whole number")
         for name, value, known in (
             ("rotations", rotations, Rotations),
             ("reduction", reduction, Reduction),
-            ("normalization", normalization, Normalization),
+            ("normalisation", normalisation, Normalisation),
             ("render_mode", render_mode or "rgb_array", Literal["rgb_array"]),
         ):
             if value not in get_args(known):
                 raise unknown_name(name, value, get_args(known))
         self.ways = ways
+        self.train_ways = train_ways
         self.rotations = rotations
         self.reduction = reduction
-        self.normalization = normalization
+        self.normalisation = normalisation
         self.render_mode = render_mode
         self.class_names = images.names
         self.splits = {name: tuple(splits.get(name, ())) for name in get_args(Split)}
-        numbers = [own for classes in self.splits.values() for own in classes]
-        if len(set(numbers)) < len(numbers) or any(not 0 <= own < len(images.names) for own in numbers):
+        numbers = [number for classes in self.splits.values() for number in classes]
+        if len(set(numbers)) < len(numbers) or any(not 0 <= number < len(images.names) for number in numbers):
             raise ConfigError(f"splits={dict(splits)!r} must be disjoint numbers of the {len(images.names)} classes, from 0")
         self._images = images
         self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]] = {}
@@ -111,14 +116,14 @@ class ImageEpisodes(EpisodeEnv):
         if rotations != "none" and self.input_shape[1] != self.input_shape[2]:
             raise ConfigError(f"rotations={rotations!r} need square images; these are {self.input_shape[1:]}: use 'none'")
         self.require_episodes("train")
-        if normalization == "imagenet" and self.input_shape[0] != len(IMAGENET[0]):
-            raise ConfigError(f"normalization='imagenet' is of three colours; these images have {self.input_shape[0]} channel")
+        if normalisation == "imagenet" and self.input_shape[0] != len(IMAGENET[0]):
+            raise ConfigError(f"normalisation='imagenet' is of three colours; these images have {self.input_shape[0]} channel")
         last = len(images.names) - 1
         self.bounds: Bounds = {
             "classes": (np.zeros(ways, np.int64), np.full(ways, last)),
             "rotations": (np.zeros(ways, np.int64), np.full(ways, QUARTERS - 1)),
         }
-        low, high = (0.0, 1.0) if normalization == "none" else (-3.0, 3.0)
+        low, high = (0.0, 1.0) if normalisation == "none" else (-3.0, 3.0)
         pixels = [gym.spaces.Box(low, high, (ways * count, *self.input_shape), np.float32) for count in (shots, queries)]
         self.observation_space = gym.spaces.Dict(
             support_inputs=pixels[0],
@@ -127,13 +132,23 @@ class ImageEpisodes(EpisodeEnv):
         )
         self.action_space = gym.spaces.MultiDiscrete(np.full(ways * queries, ways))
 
+    def ways_of(self, split: Split) -> int:
+        """Return how many classes an episode of ``sample_episodes`` has: ``train_ways`` in training if given, else ``ways``."""
+        split_index(split)
+        return self.train_ways if split == "train" and self.train_ways is not None else self.ways
+
     def require_episodes(self, split: Split) -> None:
-        """Raise ConfigError if the split has too few classes for an episode, or one of them too few images."""
+        """Raise ConfigError if the split has too few classes for its episodes, or one of them too few images."""
+        self._require_classes(split, "ways" if self.ways_of(split) == self.ways else "train_ways", self.ways_of(split))
+
+    def _require_classes(self, split: Split, field: str, ways: int) -> None:
         split_index(split)
         classes = self.splits.get(split, ())
-        found = len(classes) * (QUARTERS if self.rotations == "classes" else 1)
-        if self.ways > found:
-            raise ConfigError(f"ways={self.ways} is more than the {found} classes of split {split!r}: ask for at most {found}")
+        available = len(classes) * (QUARTERS if self.rotations == "classes" else 1)
+        if ways > available:
+            raise ConfigError(
+                f"{field}={ways} is more than the {available} classes of split {split!r}: ask for at most {available}"
+            )
         counts = self._images.counts[list(classes)]
         fewest = int(counts.min())
         if fewest < self.shots + self.queries:
@@ -153,35 +168,46 @@ class ImageEpisodes(EpisodeEnv):
         images = self._images.images.to(device)
         turned = [images.rot90(k, (2, 3)) for k in range(QUARTERS)] if self.rotations != "none" else [images]
         counts = self._images.counts.to(device)
-        classes = {name: torch.tensor(own, device=device, dtype=torch.long) for name, own in self.splits.items()}
+        classes = {name: torch.tensor(numbers, device=device, dtype=torch.long) for name, numbers in self.splits.items()}
         return torch.cat(turned) if len(turned) > 1 else images, counts.cumsum(0) - counts, counts, classes
 
     def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
         """Return n tasks as rows, the classes and then their rotations, shape (n, 2 * ways), float64."""
+        self._require_classes(split, "ways", self.ways)
+        return self._draw_ways(n, split, self.ways, generator)
+
+    def draw_episode_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
+        """Return n tasks as rows, the classes and then their rotations, shape (n, 2 * ways_of(split)), float64."""
         self.require_episodes(split)
+        return self._draw_ways(n, split, self.ways_of(split), generator)
+
+    def _draw_ways(self, n: int, split: Split, ways: int, generator: torch.Generator) -> Tensor:
         classes = self._on(generator.device)[3][split]
         turns = QUARTERS if self.rotations == "classes" else 1
-        drawn = self._distinct(n, len(classes) * turns, self.ways, generator)
+        drawn = self._distinct(n, len(classes) * turns, ways, generator)
         rotations = drawn % turns
         if self.rotations == "drawn":
             rotations = torch.randint(QUARTERS, drawn.shape, generator=generator, device=generator.device)
         return torch.cat([classes[drawn // turns], rotations], dim=1).double()
 
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
-        """Return support and query sets with inputs of shape (n, examples, channels, height, width), each in random order."""
-        classes, rotations = torch.split(tasks.long(), self.ways, dim=1)
+        """Return support and query sets with inputs of shape (n, examples, channels, height, width), each in random order.
+
+        The tasks may have any number of ways: their shape is (n, 2 * ways).
+        """
+        classes, rotations = tasks.long().chunk(2, dim=1)
         images, starts, counts, _ = self._on(tasks.device)
         most = int(self._images.counts.max())
-        noise = torch.rand(len(tasks), self.ways, most, generator=generator, device=tasks.device)
+        noise = torch.rand(*classes.shape, most, generator=generator, device=tasks.device)
         noise.masked_fill_(torch.arange(most, device=tasks.device) >= counts[classes][..., None], -1.0)
         chosen = noise.topk(self.shots + self.queries).indices  # without replacement: no query image is a support image
         turned = rotations * len(self._images.images) if len(images) > len(self._images.images) else 0
         rows = (starts[classes] + turned)[..., None] + chosen
         parts = []
-        for own in torch.split(rows, [self.shots, self.queries], dim=2):
-            order = torch.rand(len(tasks), own[0].numel(), generator=generator, device=tasks.device).argsort(1)
-            pixels = self._pixels(images, own.flatten(1).gather(1, order), tasks.dtype)
-            parts.append(Examples(pixels, order // own.shape[2]))
+        for by_class in torch.split(rows, [self.shots, self.queries], dim=2):
+            order = torch.rand(len(tasks), by_class[0].numel(), generator=generator, device=tasks.device).argsort(1)
+            pixels = self._pixels(images, by_class.flatten(1).gather(1, order), tasks.dtype)
+            parts.append(Examples(pixels, order // by_class.shape[2]))
         return Episodes(*parts)
 
     def _distinct(self, n: int, among: int, count: int, generator: torch.Generator) -> Tensor:
@@ -190,7 +216,7 @@ class ImageEpisodes(EpisodeEnv):
 
     def _pixels(self, images: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
         pixels: Tensor = images.index_select(0, rows.flatten()).view(*rows.shape, *images.shape[1:]).to(dtype) / 255
-        if self.normalization == "imagenet":
+        if self.normalisation == "imagenet":
             mean, deviation = (torch.tensor(values, device=rows.device, dtype=dtype)[:, None, None] for values in IMAGENET)
             pixels = (pixels - mean) / deviation
         return pixels
@@ -202,12 +228,13 @@ class ImageEpisodes(EpisodeEnv):
         height, width), the numbers (n,) and lie below ``count_classes(split)``.
         """
         self.require_episodes(split)
+        generator = split_stream(generator, split)
         images, starts, counts, classes = self._on(generator.device)
         turns = 1 if self.rotations == "none" else QUARTERS
         label = torch.randint(len(classes[split]) * turns, (n,), generator=generator, device=generator.device)
-        own = classes[split][label // turns]
+        drawn = classes[split][label // turns]
         unit = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
-        rows = starts[own] + (unit * counts[own]).long() + label % turns * len(self._images.images)
+        rows = starts[drawn] + (unit * counts[drawn]).long() + label % turns * len(self._images.images)
         return Examples(self._pixels(images, rows, dtype), label)
 
     def count_classes(self, split: Split) -> int:
@@ -225,11 +252,11 @@ class ImageEpisodes(EpisodeEnv):
         distinct = set(zip(classes, rotations, strict=True)) if self.rotations == "classes" else set(classes)
         if len(distinct) < self.ways:
             raise TaskError(f"task={dict(task)!r} has a class twice: give {self.ways} different ones")
-        for own in classes:
-            count, needed = int(self._images.counts[own]), self.shots + self.queries
+        for number in classes:
+            count, needed = int(self._images.counts[number]), self.shots + self.queries
             if count < needed:
                 raise TaskError(
-                    f"task['classes']={classes}: class {own} ({self.class_names[own]}) has {count} images, but "
+                    f"task['classes']={classes}: class {number} ({self.class_names[number]}) has {count} images, but "
                     f"shots={self.shots} and queries={self.queries} need {needed}: choose another"
                 )
         if self.rotations == "none" and checked["rotations"].any():
@@ -239,9 +266,9 @@ class ImageEpisodes(EpisodeEnv):
         return checked
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy, reduced as ``reduction`` says."""
+        """Return the cross-entropy of outputs of shape (examples, ways), reduced as ``reduction`` says."""
         loss = functional.cross_entropy(outputs, targets)
-        return loss * self.ways if self.reduction == "sum over ways" else loss
+        return loss * outputs.shape[-1] if self.reduction == "sum over ways" else loss
 
     def measures(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return one task's loss and accuracy, each of shape ()."""
@@ -263,16 +290,17 @@ class ImageEpisodes(EpisodeEnv):
             return None
         query = Examples(torch.as_tensor(shown["query_inputs"]), torch.as_tensor(self._query_targets))
         support = Examples(torch.as_tensor(shown["support_inputs"]), torch.as_tensor(shown["support_targets"]))
-        return self.picture(Episodes(*(Examples(*(part[None] for part in own)) for own in (support, query))))
+        return self.picture(Episodes(*(Examples(*(part[None] for part in examples)) for examples in (support, query))))
 
     def picture(self, episodes: Episodes) -> Array:
         """Return a picture of the first episode, shape (height, width, 3), uint8: a row a class, support left of a gap."""
         halves = []
+        ways = int(episodes.support.targets[0].max()) + 1
         for inputs, targets in episodes:
-            own = inputs[0][targets[0].argsort(stable=True)].cpu()
-            scaled = (own - own.min()) / (own.max() - own.min()).clamp(min=1e-6)
-            halves.append(make_grid(list(scaled), nrow=len(own) // self.ways, pad_value=0.5))
+            by_class = inputs[0][targets[0].argsort(stable=True)].cpu()
+            scaled = (by_class - by_class.min()) / (by_class.max() - by_class.min()).clamp(min=1e-6)
+            halves.append(make_grid(list(scaled), nrow=len(scaled) // ways, pad_value=0.5))
         gap = torch.ones(3, halves[0].shape[1], 8)
         picture = torch.cat([halves[0], gap, halves[1]], dim=2)
-        found: Array = (255 * picture).byte().permute(1, 2, 0).numpy()
-        return found
+        pixels: Array = (255 * picture).byte().permute(1, 2, 0).numpy()
+        return pixels

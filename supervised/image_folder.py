@@ -1,4 +1,4 @@
-"""A user's own images, a folder for each class."""
+"""Images of a user, a folder for each class."""
 
 import math
 import os
@@ -15,7 +15,11 @@ from metarl.tasks import Split
 
 
 class ImageFolder(ImageEpisodes):
-    """Images of `root/CLASS/IMAGE.png` or `root/train/CLASS/IMAGE.png`; see ``ImageEpisodes`` for the rest.
+    """A user's images, a folder for each class.
+
+    They are `root/CLASS/IMAGE.png` or `root/train/CLASS/IMAGE.png`.
+
+    See ``ImageEpisodes`` for observation, action and reward.
 
     ## Arguments
     - `root`: the folder of the class folders; or of `train`, and beside it `val` (or `validation`) and `test` if there are
@@ -24,7 +28,7 @@ class ImageFolder(ImageEpisodes):
     - `channels`: 3 for colour, 1 for grey; images of the other kind are converted.
     - `fractions`: of the classes for training, validation and testing, where there are no split folders.
     - `seed`: of that division.
-    - `ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalization`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.

@@ -66,6 +66,12 @@ class Decoding:
     interpolation: Literal["bilinear", "lanczos"] = "bilinear"
     inverted: bool = False
 
+    @property
+    def size_name(self) -> str:
+        """The size as a part of a cache's name: a square's side, or height x width."""
+        height, width = self.size
+        return str(height) if height == width else f"{height}x{width}"
+
     def read(self, path: Path) -> Tensor:
         """Return the pixels, shape (channels, height, width), uint8.
 
@@ -104,11 +110,11 @@ def find_classes(folder: Path, depth: int = 1) -> dict[str, list[Path]]:
     for _ in range(depth):
         level = [Path(entry) for above in level for entry in sorted(e.path for e in os.scandir(above) if e.is_dir())]
         level = [path for path in level if not path.name.startswith(".")]
-    found = {str(path.relative_to(folder)): image_files(path) for path in level}
-    found = {name: files for name, files in found.items() if files}
-    if not found:
+    classes = {str(path.relative_to(folder)): image_files(path) for path in level}
+    classes = {name: files for name, files in classes.items() if files}
+    if not classes:
         raise DataError(f"root: {folder} holds no folder with images in it; expected {'FOLDER/' * depth}IMAGE.png")
-    return found
+    return classes
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -133,11 +139,11 @@ def load_images(root: Path, name: str, files: Files, decoding: Decoding) -> Imag
         DataError: a file that cannot be read as an image.
     """
     fingerprint = _fingerprint(root, files, decoding)
-    found = _LOADED.get(fingerprint)
-    if found is None:
-        found = _load(_cache_folder(root.resolve()) / f"{name}.pt", name, files, decoding, fingerprint)
-        _LOADED[fingerprint] = found
-    return found
+    images = _LOADED.get(fingerprint)
+    if images is None:
+        images = _load(cache_folder(root.resolve()) / f"{name}.pt", name, files, decoding, fingerprint)
+        _LOADED[fingerprint] = images
+    return images
 
 
 _LOADED: WeakValueDictionary[str, ImageSet] = WeakValueDictionary()
@@ -145,27 +151,28 @@ _LOADED: WeakValueDictionary[str, ImageSet] = WeakValueDictionary()
 
 
 def _load(path: Path, name: str, files: Files, decoding: Decoding, fingerprint: str) -> ImageSet:
-    found = _read(path, fingerprint)
-    if found is not None:
-        return found
+    images = _read(path, fingerprint)
+    if images is not None:
+        return images
     with FileLock(f"{path}.lock"):  # the system releases it when its holder is killed
-        found = _read(path, fingerprint)
-        if found is None:
+        images = _read(path, fingerprint)
+        if images is None:
             for left in path.parent.glob(f".*.{path.name}"):  # of a process that was killed while it wrote
                 left.unlink(missing_ok=True)
-            found = _decode(name, files, decoding)
-            content = {"format": FORMAT, "fingerprint": fingerprint, "checksum": _checksum(found), **vars(found)}
+            images = _decode(name, files, decoding)
+            content = {"format": FORMAT, "fingerprint": fingerprint, "checksum": _checksum(images), **vars(images)}
             try:
                 with whole(path) as partial:
-                    torch.save({**content, "names": list(found.names)}, partial)
+                    torch.save({**content, "names": list(images.names)}, partial)
             except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
                 warnings.warn(
                     f"the cache {path} cannot be written ({error}): the images will be decoded at every start", stacklevel=2
                 )
-    return found
+    return images
 
 
-def _cache_folder(root: Path) -> Path:
+def cache_folder(root: Path) -> Path:
+    """Return the folder for what we keep beside the data in ``root``: ``.metarl`` in it, or one of the user's if that fails."""
     folder = root / CACHE
     try:
         folder.mkdir(exist_ok=True)
@@ -173,8 +180,8 @@ def _cache_folder(root: Path) -> Path:
             return folder
     except OSError:
         pass
-    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = own / "metarl" / hashlib.sha256(str(root).encode()).hexdigest()[:16]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "metarl" / hashlib.sha256(str(root).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -198,19 +205,20 @@ def _read(path: Path, fingerprint: str) -> ImageSet | None:
         content: dict[str, Any] = torch.load(path, weights_only=True)
         if content["format"] != FORMAT or content["fingerprint"] != fingerprint:
             return None
-        found = ImageSet(content["images"], content["counts"], tuple(content["names"]))
-        return found if content["checksum"] == _checksum(found) else None
+        images = ImageSet(content["images"], content["counts"], tuple(content["names"]))
+        return images if content["checksum"] == _checksum(images) else None
     except Exception:  # whatever a missing, truncated or foreign file makes torch.load raise: decode anew
         return None
 
 
-def _checksum(found: ImageSet) -> int:
-    rest = repr((found.images.dtype, tuple(found.images.shape), found.counts.tolist(), found.names))
-    return zlib.crc32(np.ascontiguousarray(found.images.numpy()).data, zlib.crc32(rest.encode()))
+def _checksum(content: ImageSet) -> int:
+    pixels = content.images
+    rest = repr((pixels.dtype, tuple(pixels.shape), content.counts.tolist(), content.names))
+    return zlib.crc32(np.ascontiguousarray(pixels.numpy()).data, zlib.crc32(rest.encode()))
 
 
 def _decode(name: str, files: Files, decoding: Decoding) -> ImageSet:
-    paths = [path for own in files.values() for path in own]
+    paths = [path for of_class in files.values() for path in of_class]
     images: Tensor | None = None
     console = Console(stderr=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -227,7 +235,7 @@ def _decode(name: str, files: Files, decoding: Decoding) -> ImageSet:
             pool.shutdown(cancel_futures=True)
             raise
     assert images is not None, "every class has an image"
-    return ImageSet(images, torch.tensor([len(own) for own in files.values()]), tuple(files))
+    return ImageSet(images, torch.tensor([len(of_class) for of_class in files.values()]), tuple(files))
 
 
 def resized(size: int | tuple[int, int], mode: Literal["L", "RGB"] = "RGB") -> Decoding:
@@ -249,14 +257,14 @@ def split_folders(root: Path) -> dict[Split, Path]:
         DataError: both names of the validation split are there.
     """
     names: dict[str, Split] = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-    found: dict[Split, Path] = {}
+    folders: dict[Split, Path] = {}
     for name, split in names.items():
         folder = root / name
         if folder.is_dir() and any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()):
-            if split in found:
-                raise DataError(f"root: {found[split]} and {folder} are one split by two names: remove one of them")
-            found[split] = folder
-    return found
+            if split in folders:
+                raise DataError(f"root: {folders[split]} and {folder} are one split by two names: remove one of them")
+            folders[split] = folder
+    return folders
 
 
 def join_splits(parts: Mapping[Split, Files]) -> tuple[dict[str, Sequence[Path]], dict[Split, list[int]]]:
@@ -267,11 +275,11 @@ def join_splits(parts: Mapping[Split, Files]) -> tuple[dict[str, Sequence[Path]]
     """
     files: dict[str, Sequence[Path]] = {}
     splits: dict[Split, list[int]] = {}
-    for split, own in parts.items():
-        for name in own:
+    for split, classes in parts.items():
+        for name in classes:
             if name in files:
                 first = next(other for other, theirs in parts.items() if name in theirs)
                 raise DataError(f"root: class {name!r} is in split {first!r} and in split {split!r}: keep it in one of them")
-        splits[split] = list(range(len(files), len(files) + len(own)))
-        files.update((name, own[name]) for name in sorted(own))
+        splits[split] = list(range(len(files), len(files) + len(classes)))
+        files.update((name, classes[name]) for name in sorted(classes))
     return files, splits

@@ -6,6 +6,7 @@ Ravi and Larochelle 2017, "Optimization as a Model for Few-Shot Learning".
 import csv
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ Lists = Mapping[Split, Mapping[str, list[str]]]
 
 
 class MiniImageNet(ImageEpisodes):
-    """Photographs in colour, 84x84, the whole photograph scaled; see ``ImageEpisodes`` for observation, action and reward.
+    """miniImageNet: photographs of 100 classes of ImageNet, 84x84.
+
+    The whole photograph is scaled; see ``ImageEpisodes`` for observation, action and reward.
 
     ## Arguments
     - `root`: the folder, or the one above it if it is called miniimagenet, mini-imagenet or mini_imagenet, of one of
@@ -35,13 +38,13 @@ class MiniImageNet(ImageEpisodes):
         - `images`, with the photographs, and Ravi and Larochelle's `train.csv`, `val.csv` and `test.csv`;
         - ILSVRC2012's training photographs, with a folder for each class named by its WordNet id, either here or in
           `ILSVRC2012_img_train` or `train`; and the classes' lists, if not in `class_lists`.
-    - `size`: the photographs' side.
+    - `size`: the photographs' side, or (height, width).
     - `class_lists`: the folder of the lists; `root` unless given. Ravi and Larochelle's csv files choose the photographs too:
       n0153282900000005.jpg is the 5th of n01532829, in the order of the numbers that ILSVRC's names end with, so the class
       folders must be complete. `train.txt`, `val.txt` and `test.txt` (or `miniimagenet_train.txt`, ...), one WordNet id a
       line, choose classes only: the first 600 photographs are taken, which are not Ravi and Larochelle's; those are only in
       their csv files.
-    - `ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalization`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.
@@ -51,14 +54,23 @@ class MiniImageNet(ImageEpisodes):
         self,
         root: str | os.PathLike[str] = "data",
         *,
-        size: int = 84,
+        size: int | tuple[int, int] = 84,
         class_lists: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
         decoding = resized(size)
         folder, parts = _find(Path(root), None if class_lists is None else Path(class_lists))
         files, splits = join_splits(parts)
-        super().__init__(load_images(folder, f"miniimagenet-{size}", files, decoding), splits, **options)
+        name = f"miniimagenet-{decoding.size_name}"
+        if class_lists is not None:  # other lists choose other photographs of the same folder: a cache for each choice
+            name += f"-{_choice(folder, files):08x}"
+        super().__init__(load_images(folder, name, files, decoding), splits, **options)
+
+
+def _choice(folder: Path, files: Files) -> int:
+    """Return a checksum of which photographs of the folder are chosen, and for which classes."""
+    chosen = [(name, [str(path.relative_to(folder)) for path in photographs]) for name, photographs in files.items()]
+    return zlib.crc32(repr(chosen).encode())
 
 
 def _find(root: Path, class_lists: Path | None) -> tuple[Path, dict[Split, Files]]:
@@ -80,7 +92,7 @@ def _find(root: Path, class_lists: Path | None) -> tuple[Path, dict[Split, Files
         if listed and (folder / "images").is_dir():
             return folder, _in_one_folder(folder / "images", listed)
         listed = listed or _id_lists(class_lists or folder) or {}
-        classes = [name for own in listed.values() for name in own]
+        classes = [name for of_split in listed.values() for name in of_split]
         for photographs in (folder, folder / "ILSVRC2012_img_train", folder / "train"):
             if any((photographs / name).is_dir() for name in classes):
                 return folder, _of_ilsvrc(photographs, listed)
@@ -100,16 +112,16 @@ def _csv_lists(folder: Path) -> Lists | None:
 
 
 def _read_csv(path: Path) -> dict[str, list[str]]:
-    found: dict[str, dict[str, None]] = {}
+    classes: dict[str, dict[str, None]] = {}  # the inner dictionary is an ordered set
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.DictReader(file, skipinitialspace=True)
         for row in rows:
             if not row.get("filename") or not row.get("label"):
                 raise DataError(f"{path}, line {rows.line_num}: expected the columns filename,label; fetch the file again")
-            found.setdefault(row["label"], {})[row["filename"]] = None
-    if not found:
+            classes.setdefault(row["label"], {})[row["filename"]] = None
+    if not classes:
         raise DataError(f"{path} lists no photographs: fetch it again")
-    return {name: list(own) for name, own in found.items()}
+    return {name: list(photographs) for name, photographs in classes.items()}
 
 
 def _id_lists(folder: Path) -> Lists | None:
@@ -124,16 +136,20 @@ def _id_lists(folder: Path) -> Lists | None:
 def _in_one_folder(images: Path, listed: Lists) -> dict[Split, Files]:
     present = set(os.listdir(images))
     for split, classes in listed.items():
-        for own in classes.values():
-            for name in own:
+        for photographs in classes.values():
+            for name in photographs:
                 if name not in present:
                     raise DataError(f"{name} of {LISTS[split]}.csv is not in {images}: unpack the archive again")
-    return {split: {label: [images / name for name in own] for label, own in listed[split].items()} for split in listed}
+    return {
+        split: {label: [images / name for name in photographs] for label, photographs in classes.items()}
+        for split, classes in listed.items()
+    }
 
 
 def _of_ilsvrc(photographs: Path, listed: Lists) -> dict[Split, Files]:
     return {
-        split: {label: _chosen(photographs / label, own) for label, own in classes.items()} for split, classes in listed.items()
+        split: {label: _chosen(photographs / label, names) for label, names in classes.items()}
+        for split, classes in listed.items()
     }
 
 
@@ -156,12 +172,12 @@ def _chosen(folder: Path, names: list[str]) -> list[Path]:
 
 def _by_number(folder: Path) -> list[Path]:
     """Return the photographs of a class in the order of the numbers that their names end with."""
-    found = {}
+    numbers = {}
     for path in image_files(folder) if folder.is_dir() else []:
         number = re.search(r"(\d+)$", path.stem)
         if number is None:
             raise DataError(f"{path} does not end with a number, as ILSVRC's n01532829_1234.JPEG does: remove it")
-        found[path] = int(number[1])
-    if not found:
+        numbers[path] = int(number[1])
+    if not numbers:
         raise DataError(f"class {folder.name} of the lists has no photographs in {folder}: unpack {folder.name}.tar there")
-    return sorted(found, key=lambda path: found[path])
+    return sorted(numbers, key=lambda path: numbers[path])

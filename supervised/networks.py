@@ -8,11 +8,12 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.batch_norm import BatchNorm
 from metarl.errors import ConfigError, require_positive, unknown_name
 from metarl.networks import CosineHead, Init, mlp
+from metarl.normalisation import BatchNorm
 
-Head = Literal["linear", "cosine"]
+Head = Literal["linear", "cosine", "none"]
+"""The last layer: a linear classifier, one by cosines, or none, which leaves a network that ends in its features."""
 Downsampling = Literal["pool", "stride"]
 
 
@@ -25,13 +26,6 @@ def regressor(
 ) -> nn.Module:
     """Return the sine papers' regressor: 1-40-40-1 with ReLU; see ``metarl.networks.mlp`` for the other arguments."""
     return mlp(math.prod(input_shape), outputs, hidden, activation, init)
-
-
-def head(kind: Head, features: int, outputs: int, scale: float = 2.0) -> nn.Module:
-    """Return the last layer of a classifier: ``"linear"``, or ``"cosine"`` with a scale."""
-    if kind not in get_args(Head):
-        raise unknown_name("head", kind, get_args(Head))
-    return CosineHead(features, outputs, scale) if kind == "cosine" else nn.Linear(features, outputs)
 
 
 def conv4(
@@ -48,20 +42,21 @@ def conv4(
 
     Args:
         input_shape: (channels, height, width) of an image.
-        outputs: classes.
+        outputs: classes; without a head they are of no account.
         filters: of each convolution; MAML and Meta-SGD take 32 on miniImageNet, 64 on Omniglot; TURTLE 64.
         padding: 1 as in the papers; 0 as in TURTLE's code, which leaves 576 features of an 84x84 image instead of 1600.
         downsampling: ``"pool"``, 2x2 max-pooling; ``"stride"``, convolutions of stride 2 and the mean over what is left, as
             MAML's and Alpha MAML's on Omniglot.
         hidden: units of a linear layer before the head; Meta-SGD on Omniglot: 32.
-        head: ``"linear"`` or ``"cosine"``.
+        head: ``"linear"`` or ``"cosine"``; ``"none"`` for the features themselves, shape (images, features), as Prototypical
+            Networks take them. The other layers' initial weights are the same whatever the head.
         scale: of a cosine head.
 
     Raises:
         ConfigError: an image too small for four blocks, or an unknown name.
     """
     channels, *size = input_shape
-    require_positive(filters=filters, outputs=outputs)
+    require_positive(filters=filters)
     if downsampling not in get_args(Downsampling):
         raise unknown_name("downsampling", downsampling, get_args(Downsampling))
     stride = 2 if downsampling == "stride" else 1
@@ -88,10 +83,10 @@ def perceptron(
     head: Head = "linear",
     scale: float = 2.0,
 ) -> nn.Module:
-    """Return MAML's network without convolutions: layers with batch-norm and ReLU, 256-128-64-64; a head."""
+    """Return MAML's network without convolutions: layers with batch-norm and ReLU, 256-128-64-64; a head as ``conv4``'s."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     features = math.prod(input_shape)
-    require_positive(outputs=outputs, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+    require_positive(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
     for layer, width in enumerate(hidden, start=1):
         layers |= {f"linear{layer}": nn.Linear(features, width), f"norm{layer}": BatchNorm(width), f"relu{layer}": nn.ReLU()}
         features = width
@@ -110,12 +105,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features of shape (examples, filters, height / 2, width / 2)."""
-        found, last = images, len(self.norms) - 1
+        features, last = images, len(self.norms) - 1
         for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            found = norm(convolution(found))
+            features = norm(convolution(features))
             if layer < last:
-                found = functional.leaky_relu(found, 0.1)
-        return functional.max_pool2d(functional.leaky_relu(found + self.shortcut(images), 0.1), 2)
+                features = functional.leaky_relu(features, 0.1)
+        return functional.max_pool2d(functional.leaky_relu(features + self.shortcut(images), 0.1), 2)
 
 
 def resnet12(
@@ -125,7 +120,7 @@ def resnet12(
     head: Head = "linear",
     scale: float = 2.0,
 ) -> nn.Module:
-    """Return the few-shot literature's ResNet-12: four residual blocks of three convolutions, their mean; a head.
+    """Return the few-shot papers' ResNet-12: four residual blocks of three convolutions, their mean; a head as ``conv4``'s.
 
     Lee et al. 2019, "Meta-Learning with Differentiable Convex Optimization", section 4.1, without DropBlock.
 
@@ -133,7 +128,7 @@ def resnet12(
         ConfigError: an image too small to be halved once a block.
     """
     channels, *size = input_shape
-    require_positive(outputs=outputs, **{f"filters[{i}]": width for i, width in enumerate(filters)})
+    require_positive(**{f"filters[{i}]": width for i, width in enumerate(filters)})
     if min(size) < 2 ** len(filters):
         raise ConfigError(f"input_shape={tuple(input_shape)} is too small for {len(filters)} residual blocks")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -145,12 +140,16 @@ def resnet12(
 
 
 def _with_head(
-    layers: OrderedDict[str, nn.Module], features: int, outputs: int, hidden: int | None, kind: Head, scale: float
+    layers: OrderedDict[str, nn.Module], features: int, outputs: int, hidden: int | None, head: Head, scale: float
 ) -> nn.Module:
+    if head not in get_args(Head):
+        raise unknown_name("head", head, get_args(Head))
     layers.setdefault("flatten", nn.Flatten())
     if hidden is not None:
         require_positive(hidden=hidden)
         layers["hidden"] = nn.Linear(features, hidden)
         features = hidden
-    layers["head"] = head(kind, features, outputs, scale)
+    if head != "none":  # made last, so that it takes no random numbers from the other layers
+        require_positive(outputs=outputs)
+        layers["head"] = CosineHead(features, outputs, scale) if head == "cosine" else nn.Linear(features, outputs)
     return nn.Sequential(layers)

@@ -4,19 +4,23 @@ Lake, Salakhutdinov and Tenenbaum 2015, "Human-level concept learning through pr
 """
 
 import os
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, get_args
+from zipfile import BadZipFile
 
 import numpy as np
+from filelock import FileLock
 from torchvision import datasets
 
 from metarl.errors import DataError, unknown_name
 from metarl.supervised.image_episodes import ImageEpisodes, Rotations
-from metarl.supervised.images import Decoding, find_classes, load_images
+from metarl.supervised.images import Decoding, cache_folder, find_classes, load_images
 from metarl.tasks import Split
 
 Characters = Literal["maml", "vinyals", "lake"]
 PARTS = ("images_background", "images_evaluation")
+ARCHIVES = "images_background.zip and images_evaluation.zip of github.com/brendenlake/omniglot"
 CHARACTERS = 1623
 TRAINING, VALIDATION = 1200, 100
 """MAML's 1,200 characters for training, of which its code keeps 100 for validation."""
@@ -25,7 +29,9 @@ VALIDATION_ALPHABETS = ("Hebrew", "Mkhedruli_(Georgian)", "Armenian", "Early_Ara
 
 
 class Omniglot(ImageEpisodes):
-    """Characters, 28x28, ink 1 on paper 0; see ``ImageEpisodes`` for observation, action and reward.
+    """Omniglot: 1,623 handwritten characters of 50 alphabets, 28x28.
+
+    Ink is 1 on paper of 0; see ``ImageEpisodes`` for observation, action and reward.
 
     ## Arguments
     - `root`: the folder that holds `images_background` and `images_evaluation`, or torchvision's root (with `omniglot-py`).
@@ -35,7 +41,7 @@ class Omniglot(ImageEpisodes):
       the background alphabets (without those five, 792; validation 172) against the evaluation alphabets (659).
     - `seed`: of MAML's split.
     - `rotations`: `"classes"` as in the papers unless given; see ``ImageEpisodes``.
-    - `ways`, `shots`, `queries`, `split`, `reduction`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `queries`, `split`, `reduction`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.
@@ -54,13 +60,39 @@ class Omniglot(ImageEpisodes):
         if characters not in get_args(Characters):
             raise unknown_name("characters", characters, get_args(Characters))
         if download:
-            for background in (True, False):
-                datasets.Omniglot(str(root), background, download=True)
+            _download(Path(root))
         folder = _folder(Path(root))
-        files = {f"{part}/{name}": own for part in PARTS for name, own in find_classes(folder / part, depth=2).items()}
+        files = {
+            f"{part}/{name}": drawings for part in PARTS for name, drawings in find_classes(folder / part, depth=2).items()
+        }
         decoding = Decoding((28, 28), "L", "lanczos", inverted=True)
         images = load_images(folder, "omniglot-28", files, decoding)
         super().__init__(images, split_characters(images.names, characters, seed), rotations=rotations, **options)
+
+
+def _download(root: Path) -> None:
+    """Let torchvision fetch and unpack what is not there; processes that start together do it one after another.
+
+    Raises:
+        DataError: no network, a damaged archive, or a folder that cannot be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder = cache_folder(root.resolve())
+        begun = folder / "omniglot-download.begun"
+        with FileLock(folder / "omniglot-download.lock"):  # the system releases it when its holder is killed
+            if begun.exists():  # someone was stopped midway: torchvision takes an archive that is there for unpacked
+                for archive in root.glob("omniglot-py/images_*.zip"):
+                    archive.unlink()
+            begun.touch()
+            for background in (True, False):
+                datasets.Omniglot(str(root), background, download=True)
+            begun.unlink()
+    except (OSError, HTTPException, RuntimeError, BadZipFile) as error:  # urllib raises OSErrors, torchvision RuntimeErrors
+        raise DataError(
+            f"download=True: Omniglot cannot be fetched into root={str(root)!r} ({error}): try again, or unpack "
+            f"{ARCHIVES} there and leave download out"
+        ) from error
 
 
 def _folder(root: Path) -> Path:
@@ -72,10 +104,7 @@ def _folder(root: Path) -> Path:
     for folder in (root, root / "omniglot-py", root / "omniglot", root / "python"):
         if all((folder / part).is_dir() for part in PARTS):
             return folder
-    raise DataError(
-        f"root={str(root)!r} holds no Omniglot: unpack images_background.zip and images_evaluation.zip of "
-        "github.com/brendenlake/omniglot there, or pass download=True"
-    )
+    raise DataError(f"root={str(root)!r} holds no Omniglot: unpack {ARCHIVES} there, or pass download=True")
 
 
 def split_characters(names: tuple[str, ...], characters: Characters, seed: int = 1) -> dict[Split, list[int]]:

@@ -26,7 +26,9 @@ PHASE_RANGE = (0.0, math.pi)
 
 
 class Sine(EpisodeEnv):
-    r"""Regression of $y = a \sin(\omega x \pm p)$.
+    r"""Sine waves: regression of a curve from a few of its points.
+
+    The curve is $y = a \sin(\omega x \pm p)$.
 
     ## Observation
     `Dict`: `support_inputs` and `support_targets`, shape (shots, 1); `query_inputs`, shape (queries, 1); all float32,

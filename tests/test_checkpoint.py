@@ -59,6 +59,69 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert checkpoint.read(path)["value"] == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("agent", "agent.pt"),
+        ("agent.pt", "agent.pt"),
+        ("meta-sgd.v2", "meta-sgd.v2"),
+        ("new/folder/agent", "new/folder/agent.pt"),
+    ],
+)
+def test_files_are_where_they_are_said_to_be(name, file, tmp_path):
+    assert checkpoint.write(tmp_path / name, {"value": 1}) == tmp_path / file
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / file]
+    assert checkpoint.read(tmp_path / name)["value"] == checkpoint.read(tmp_path / file)["value"] == 1
+
+
+def test_a_run_s_folder_stands_for_its_checkpoint(tmp_path):
+    checkpoint.write(tmp_path / checkpoint.RUN_CHECKPOINT, {"value": 1})
+    assert checkpoint.read(tmp_path)["value"] == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"empty/checkpoint\.pt does not exist"):
+        checkpoint.read(tmp_path / "empty")
+
+
+def test_the_file_appears_when_it_is_whole(tmp_path, monkeypatch):
+    save, seen = torch.save, []
+    path = checkpoint.write(tmp_path / "kept", {"value": 1})
+
+    def watch(content, file):
+        save(content, file)
+        file.flush()
+        seen.append(checkpoint.read(path)["value"])  # the old one, while the new one is written
+
+    monkeypatch.setattr(torch, "save", watch)
+    checkpoint.write(path, {"value": 2})
+    assert seen == [1]
+    assert checkpoint.read(path)["value"] == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.array([[1, 2]]), [[1, 2]]),
+        ((1, [2.0, "three", None, True]), (1, [2.0, "three", None, True])),
+        ({"a": {"b": np.array([1.5])}}, {"a": {"b": [1.5]}}),
+    ],
+)
+def test_what_is_stored_is_plain(value, stored, tmp_path):
+    content = checkpoint.read(checkpoint.write(tmp_path / "agent", {"value": value}))
+    assert content["value"] == stored
+    assert repr(content["value"]) == repr(stored)  # types too
+    assert (content["format"], content["version"]) == ("metarl-checkpoint", 1)
+
+
+def test_tensors_keep_their_numbers_and_types(tmp_path):
+    tensor = torch.tensor([0.1, float("inf")], dtype=torch.float64)
+    found = checkpoint.read(checkpoint.write(tmp_path / "agent", {"value": [tensor]}))["value"][0]
+    assert torch.equal(found, tensor)
+    assert found.dtype == torch.float64
+
+
 def test_numpy_arguments_are_stored_plainly(tmp_path):
     env_kwargs = {"task": {"goal": np.array([0.1, 0.2])}}
     agent = metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0", rate=np.float64(0.05), env_kwargs=env_kwargs, device="cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import distributions
 
-from metarl.problems.distributions import Categorical, DiagonalGaussian
+from metarl.sampling.distributions import Categorical, DiagonalGaussian
 
 FAMILIES = {"gaussian": DiagonalGaussian(3), "categorical": Categorical(4)}
 
@@ -17,7 +17,7 @@ def theirs(family, parameters):
 
 
 def draw(family, seed=0):
-    return torch.randn(6, family.parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(6, family.size, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

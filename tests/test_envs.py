@@ -7,13 +7,14 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-import metarl
 from metarl.envs import TaskAdapter
+from metarl.envs.navigation import Dynamics
 from metarl.errors import ConfigError, TaskError
 
 NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
 FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0"]
 IMAGES = ["metarl/Omniglot-v0", "metarl/MiniImageNet-v0", "metarl/CUB-v0", "metarl/ImageFolder-v0"]
+SPLITS = ("train", "validation", "test")
 IDS = [*FAMILIES, "metarl/Sine-v0", *IMAGES]
 
 
@@ -34,6 +35,13 @@ class TestContract:
     def test_sb3s_checker(self, name):
         sb3_check_env(gym.make(name).unwrapped)
 
+    def test_its_docstring_opens_with_a_line_for_a_listing(self, name):
+        line, blank, *_ = type(gym.make(name).unwrapped).__doc__.splitlines()
+        assert 10 < len(line) < 80
+        assert line.endswith(".")
+        assert "`" not in line
+        assert not blank
+
     def test_make_needs_no_import(self, name):
         assert gym.make(f"metarl:{name}").spec.id == name
 
@@ -52,13 +60,18 @@ class TestContract:
 
         np.testing.assert_equal(run(), run())
 
-    def test_splits_draw_other_tasks_from_one_seed(self, name):
+    def test_one_seed_gives_every_split_other_tasks_and_data(self, name):
         env = gym.make(name).unwrapped
-        drawn = []
-        for split in ("train", "validation", "test"):
+        tasks, shown, episodes = [], [], []
+        for split in SPLITS:
             env.reset(seed=3)
-            drawn.append(np.concatenate([np.ravel(value) for value in env.sample_tasks(1, split)[0].values()]))
-        assert len({tuple(row) for row in drawn}) == 3
+            tasks += [np.concatenate([np.ravel(value) for value in task.values()]) for task in env.sample_tasks(2, split)]
+            if hasattr(env, "sample_episodes"):
+                shown.append(env.reset(seed=3, options={"split": split})[0]["support_inputs"])
+                drawn = env.sample_episodes(2, split, torch.Generator().manual_seed(3))
+                episodes += [*drawn.support.inputs.numpy(), *drawn.query.inputs.numpy()]
+        for rows in (tasks, shown, episodes):
+            assert len({row.tobytes() for row in rows}) == len(rows)
 
     def test_reset_takes_a_task_and_info_names_it(self, name):
         env = gym.make(name)
@@ -107,24 +120,28 @@ class TestNavigation:
         for row, (env, task) in enumerate(zip(singles, tasks, strict=True)):
             np.testing.assert_array_equal(env.reset(options={"task": task})[0], observations[row])
         rng = np.random.default_rng(0)
-        over = np.zeros(5, bool)
+        over, reached = np.zeros(5, bool), 0
         for _ in range(120):  # past the time limit: rows start anew in the step after their end
             actions = rng.normal(size=(5, 2)).astype(np.float32)
+            actions[0] = 10 * (tasks[0]["goal"] - observations[0])  # one goes straight to its goal, again and again
             observations, rewards, terminated, truncated, _ = vector.step(actions)
             for row, env in enumerate(singles):
                 expected = (env.reset()[0], 0.0, False, False) if over[row] else env.step(actions[row])[:4]
                 np.testing.assert_array_equal(observations[row], expected[0])
-                assert (rewards[row], terminated[row], truncated[row]) == pytest.approx(expected[1:], abs=1e-7)
+                assert rewards[row] == pytest.approx(expected[1], rel=2e-7)  # float32's rounding
+                assert (terminated[row], truncated[row]) == expected[2:]
                 over[row] = expected[2] or expected[3]
+            reached += terminated[0]
+        assert reached > 5
 
     def test_tensor_steps_on_any_dtype(self, name):
         vector = gym.make_vec(name, num_envs=2, dtype="float64").unwrapped
         tasks = vector.sample_tasks(2)
         observation = vector.tensor_reset(tasks)
-        moved, reward, ended = vector.tensor_step(torch.ones(2, 2, dtype=torch.float64))
+        moved, reward, terminated, truncated = vector.tensor_step(torch.ones(2, 2, dtype=torch.float64))
         assert moved.dtype == reward.dtype == torch.float64
         torch.testing.assert_close(moved, observation + 0.1)
-        assert not ended.any()
+        assert not (terminated | truncated).any()
 
     def test_one_task_per_row(self, name):
         vector = gym.make_vec(name, num_envs=3)
@@ -154,6 +171,43 @@ def test_the_reward_and_the_end_by_hand():
     _, reward, terminated, _, _ = env.step(np.array([0.95, 0.09], np.float32))  # inside the box, by 0.005 and 0.009
     assert terminated
     assert reward == pytest.approx(-np.hypot(0.005, 0.009), abs=1e-6)
+
+
+EDGES = {
+    "at the edge of the goal's box": ([0, 0], [0, 0], [0.01, 0]),
+    "just within it": ([0, 0], [0, 0], [np.nextafter(np.float32(0.01), np.float32(0)), -0.009]),
+    "one coordinate within it": ([0.3, 0.3], [0, 0], [0.3, 0.5]),
+    "on the goal": ([0.25, -0.5], [0, 0], [0.25, -0.5]),
+    "clipped on both sides": ([0.1, 0.2], [-7, 7], [-0.3, 0.4]),
+    "no number": ([0.1, 0.2], [np.nan, 1], [0, 0]),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_one_point_moves_as_many_do(edge):
+    dynamics = Dynamics(0.1, 1.0)
+    arrays = [np.array(value, np.float32) for value in EDGES[edge]]
+    many = [part.numpy() for part in dynamics.step(*(torch.from_numpy(array)[None] for array in arrays))]
+    position, reward, reached = dynamics.step_one(*arrays)
+    assert (position.dtype, type(reward), type(reached)) == (np.float32, float, bool)
+    np.testing.assert_array_equal(position, many[0][0])
+    np.testing.assert_allclose(reward, many[1][0], rtol=2e-7)
+    assert reached == many[2][0] == (edge in ("just within it", "on the goal"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nothing_that_a_step_gives_is_the_environments_own(name):
+    env = gym.make(name)
+    observation, info = env.reset(seed=0)
+    kept = env.unwrapped.task
+    env.action_space.seed(0)
+    for _ in range(3):
+        observation[...] = 99
+        for value in info["task"].values():
+            value[...] = 99
+        observation, _, _, _, info = env.step(env.action_space.sample())
+        assert (observation < 2).all()
+        np.testing.assert_equal(info["task"], kept)
 
 
 def test_metasgds_own_reading_neither_scales_nor_clips():
@@ -205,14 +259,45 @@ class OldStyle(gym.Env):
         return np.zeros(1, np.float32), float(action == self._good), False, False, {}
 
 
-def test_an_old_style_environment_learns_through_the_adapter():
-    env = gym.wrappers.TimeLimit(TaskAdapter(OldStyle()), 10)
-    agent = metarl.MAML(
-        "MlpPolicy", env, rate=2.0, meta_batch=10, rollouts=metarl.Rollouts(trajectories=5), policy_kwargs={"hidden": (8,)}
+def test_the_adapter_draws_sets_and_names_old_style_tasks():
+    env = TaskAdapter(OldStyle())
+    env.reset(seed=0)
+    assert env.task is None
+    assert set(env.sample_tasks(20)) == {0, 1}
+    for good in (0, 1):
+        _, info = env.reset(options={"task": good})
+        assert info["task"] == env.task == good
+        assert [env.step(action)[1] for action in (0, 1)] == [good == 0, good == 1]
+    env.task = 0
+    assert env.reset()[1]["task"] == 0
+
+
+def test_the_adapters_two_functions_get_the_bare_environment_and_the_split():
+    bare = OldStyle()
+    env = TaskAdapter(
+        gym.wrappers.TimeLimit(bare, 3),
+        sample=lambda inner, n, split: [(inner is bare, split)] * n,
+        set_task=lambda inner, task: inner.reset_task(task[0]),
     )
-    agent.learn(8)
-    evaluation = agent.evaluate(20)
-    assert evaluation.mean[1] > evaluation.mean[0] + 2
+    assert env.sample_tasks(2, "test") == [(True, "test")] * 2
+    env.task = (1, "train")
+    assert bare._good == 1
+    assert env.task == (1, "train")
+
+
+def test_the_adapter_gives_an_environment_without_splits_a_stream_for_each():
+    env = TaskAdapter(OldStyle())
+    drawn, after = {}, {}
+    for split in SPLITS:
+        env.reset(seed=5)
+        drawn[split] = tuple(env.sample_tasks(40, split))
+        after[split] = env.unwrapped.np_random.integers(2**31)
+    assert len(set(drawn.values())) == 3
+    direct = np.random.default_rng(5)
+    assert drawn["train"] == tuple(int(direct.integers(2)) for _ in range(40))  # training's tasks are the environment's own
+    assert after["validation"] == after["test"] == np.random.default_rng(5).integers(2**31, size=2)[1]  # one number was drawn
+    with pytest.raises(ConfigError, match="split='tset' is not known"):
+        env.sample_tasks(1, "tset")
 
 
 def test_the_adapter_says_what_is_missing():

@@ -7,6 +7,7 @@ from PIL import Image
 from metarl.errors import ConfigError, DataError
 from metarl.supervised.cub import CUB
 from metarl.supervised.image_folder import ImageFolder, split_classes
+from metarl.supervised.images import _LOADED, Decoding
 from metarl.supervised.miniimagenet import MiniImageNet
 
 SMALL = {"size": 4, "ways": 2, "shots": 1, "queries": 1}
@@ -39,7 +40,7 @@ def shades(env):
     whole = env._images.images
     assert (whole == whole[:, :1, :1, :1]).all()
     parts = torch.split(whole[:, 0, 0, 0], env._images.counts.tolist())
-    return {name: own.tolist() for name, own in zip(env.class_names, parts, strict=True)}
+    return {name: brightness.tolist() for name, brightness in zip(env.class_names, parts, strict=True)}
 
 
 @pytest.mark.parametrize(("family", "validation"), [(MiniImageNet, "val"), (ImageFolder, "validation")])
@@ -105,6 +106,35 @@ def test_mini_imagenet_by_lists_of_ids(tmp_path, prefix, monkeypatch):
         MiniImageNet(photographs, class_lists=lists, **SMALL)
 
 
+def test_each_choice_of_photographs_has_a_cache_of_its_own(tmp_path, monkeypatch):
+    reads, read = [], Decoding.read
+    monkeypatch.setattr(Decoding, "read", lambda self, path: (reads.append(path), read(self, path))[1])
+    paint_classes(tmp_path, LABELS, ILSVRC)
+    for choice, numbers in (("first", (1, 2)), ("second", (3, 2))):
+        (tmp_path / "lists" / choice).mkdir(parents=True)
+        write_csv(tmp_path / "lists" / choice, numbers)
+    for _ in range(2):
+        for choice, shade in (("first", 0), ("second", 2)):
+            _LOADED.clear()
+            env = MiniImageNet(tmp_path, class_lists=tmp_path / "lists" / choice, **SMALL)
+            assert shades(env)["n01532829"] == [shade, 1]
+    assert len(reads) == 2 * 2 * len(LABELS)
+    assert len(list((tmp_path / ".metarl").glob("miniimagenet-4-????????.pt"))) == 2
+
+
+@pytest.mark.parametrize(("family", "name"), [(MiniImageNet, "miniimagenet-{}"), (CUB, "cub-{}")])
+def test_a_size_has_one_cache_however_it_is_written(tmp_path, family, name):
+    for part in ("train", "val", "test"):
+        paint_classes(tmp_path / part, [f"{part}{k}" for k in range(2)])
+    paint_classes(tmp_path / "CUB_200_2011" / "images", [f"{k:03}.Bird" for k in range(1, 9)])
+    for size in (4, (4, 4), [4, 4], (4, 7), [4, 7]):  # a checkpoint gives back a list
+        assert family(tmp_path, **SMALL | {"size": size}).input_shape == (
+            (3, 4, 4) if size in (4, (4, 4), [4, 4]) else (3, 4, 7)
+        )
+    caches = {path.name for path in tmp_path.glob("**/.metarl/*.pt")}
+    assert caches == {f"{name.format(size)}.pt" for size in ("4", "4x7")}
+
+
 @pytest.mark.parametrize("above", ["CUB_200_2011/images", "images", "."])
 def test_cub_splits(tmp_path, above):
     names = [f"{k:03d}.Bird_{k}" for k in range(1, 201)]
@@ -113,19 +143,23 @@ def test_cub_splits(tmp_path, above):
             paint(tmp_path / above / name / f"{i}.jpg", k)
     env, turtle = CUB(tmp_path, **SMALL), CUB(tmp_path, classes="turtle", **SMALL).splits
     assert shades(env) == {name: [k, k] for k, name in enumerate(names)}
-    assert [(len(own), own[:3]) for own in env.splits.values()] == [(100, (0, 2, 4)), (50, (1, 5, 9)), (50, (3, 7, 11))]
-    assert [len(own) for own in turtle.values()] == [140, 30, 30]
+    assert [(len(classes), classes[:3]) for classes in env.splits.values()] == [
+        (100, (0, 2, 4)),
+        (50, (1, 5, 9)),
+        (50, (3, 7, 11)),
+    ]
+    assert [len(classes) for classes in turtle.values()] == [140, 30, 30]
     for splits in (env.splits, turtle):
-        assert sorted(i for own in splits.values() for i in own) == list(range(200))
+        assert sorted(i for classes in splits.values() for i in classes) == list(range(200))
 
 
 def test_an_image_folder_is_divided_by_its_seed(tmp_path):
     paint_classes(tmp_path, [f"class{k:02d}" for k in range(25)])
     first, again, other = (ImageFolder(tmp_path, seed=seed, **SMALL).splits for seed in (0, 0, 1))
-    assert [len(own) for own in first.values()] == [16, 4, 5]
-    assert sorted(i for own in first.values() for i in own) == list(range(25))
+    assert [len(classes) for classes in first.values()] == [16, 4, 5]
+    assert sorted(i for classes in first.values() for i in classes) == list(range(25))
     assert first == again != other
-    assert [len(own) for own in split_classes(3, (0, 0.5, 0.5), 0).values()] == [0, 2, 1]
+    assert [len(classes) for classes in split_classes(3, (0, 0.5, 0.5), 0).values()] == [0, 2, 1]
 
 
 def test_images_are_converted_and_scaled_and_other_files_passed_over(tmp_path):

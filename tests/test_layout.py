@@ -16,6 +16,7 @@ FLOORS = [  # each imports only from those before it, and from itself
     ["metarl.checkpoint"],
     ["metarl.learner"],
     ["metarl.rules"],
+    ["metarl.sampling"],
     ["metarl.problems"],
     ["metarl.adaptation"],
     ["metarl.outer"],
@@ -79,6 +80,15 @@ def test_the_adaptation_layer_knows_no_environment():
     for files in (own, *(python_files(f"metarl/{folder}") for folder in ("rules", "problems", "outer"))):
         for path in files:
             assert not [name for name in imports(path) if name.split(".")[0] in ("gymnasium", "stable_baselines3")], path
+
+
+def test_sampling_knows_no_task_family():
+    """Where it steps environments it knows gymnasium, and a worker process starts without torch."""
+    for path in python_files("metarl/sampling"):
+        names = [name for name in imports(path) if name.split(".")[0] == "gymnasium"]
+        assert not names or path.stem in ("vector", "pool", "worker", "row_stepper", "spaces"), path
+    code = "import sys, metarl.sampling.worker; print([name for name in ('torch', 'stable_baselines3') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 def test_rooms_are_linked():

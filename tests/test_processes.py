@@ -1,81 +1,115 @@
-"""Two processes under torchrun compute what one computes on the same meta-batch."""
+"""N processes share a meta-batch and its noise; two under torchrun compute what one computes."""
 
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
 
+from metarl import processes
+from metarl.__main__ import main
 from metarl.checkpoint import read
+from metarl.errors import ConfigError
+from tests import two_processes
 from tests.test_resume import SMALL
 
-COMMON = [
-    "--iterations",
-    "3",
-    "--validate-every",
-    "2",
-    "--validation-tasks",
-    "8",
-    "--evaluation-tasks",
-    "0",
-    "--dtype",
-    "float64",
-]
+
+@pytest.fixture
+def process(monkeypatch):
+    """Let this process be one of several, and ``all_reduce`` add ten for the others."""
+
+    def pretend(rank, count):
+        monkeypatch.setattr(processes, "distributed", others)
+        others.get_rank, others.get_world_size = lambda: rank, lambda: count
+
+    others = types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True)
+    others.all_reduce = lambda tensor: tensor.add_(10)
+    return pretend
 
 
-def run(preset, folder, count, *more):
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"] if count > 1 else ["-m"]
-    arguments = [sys.executable, *launcher, "metarl", "train", preset, *SMALL[preset], *COMMON, *more]
+def test_alone_everything_is_the_identity():
+    value = torch.ones(2)
+    assert (processes.count(), processes.rank()) == (1, 0)
+    assert processes.own_rows(5) == slice(0, 5)
+    assert processes.mean(value) is value
+    assert processes.draw(torch.arange, 3).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("rank", "rows"), [(0, [0, 1]), (1, [2, 3]), (2, [4, 5])])
+def test_each_process_takes_its_rows_of_the_tasks_and_of_the_noise(rank, rows, process):
+    process(rank, 3)
+    assert list(range(6))[processes.own_rows(6)] == rows
+    assert processes.draw(torch.arange, 2).tolist() == rows
+
+
+def test_the_mean_is_over_processes_and_leaves_its_argument(process):
+    process(0, 4)
+    value = torch.tensor([2.0, 6.0], requires_grad=True)
+    mean = processes.mean(value)
+    assert mean.tolist() == [3, 4]
+    assert value.tolist() == [2, 6]
+    assert not mean.requires_grad
+
+
+def test_evaluations_are_each_process_s_own(process):
+    process(1, 2)
+    assert (processes.count(), processes.rank()) == (2, 1)
+    with processes.alone():
+        with processes.alone():
+            assert (processes.count(), processes.rank()) == (1, 0)
+        assert processes.own_rows(3) == slice(0, 3)
+    assert processes.count() == 2
+    with pytest.raises(ZeroDivisionError), processes.alone():
+        _ = 1 / 0
+    assert processes.count() == 2
+
+
+def test_a_meta_batch_that_cannot_be_shared_is_named(process):
+    process(0, 2)
+    with pytest.raises(ConfigError, match="meta_batch=5 cannot be divided among 2 processes; use a multiple of 2"):
+        processes.own_rows(5)
+
+
+def torchrun(*command):
     subprocess.run(
-        [*arguments, "--no-progress-bar", "--run-dir", str(folder)],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *command],
         check=True,
         env={**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    return read(folder / "checkpoint.pt")
 
 
-@pytest.mark.parametrize(
-    ("preset", "more"),
-    [
-        ("navigation", ()),
-        ("navigation", ("--outer", "policy_gradient")),
-        # damped: undamped, conjugate gradient would blow up the rounding of a nearly singular Fisher matrix
-        ("bandit", ("--trpo.damping", "0.1")),
-        # episodes that all end early, at different steps, thinned: both processes must draw alike
-        ("navigation", ("--env-kwargs", '{"action_scale": 0.5}', "--trpo.fisher-fraction", "0.5")),
-        ("sine", ()),
-        ("turtle-sine-5", ()),
-        ("lstm-sine", ()),
-        ("alpha-maml-sine", ()),
-        # so small a batch has wild hypergradients
-        ("navigation", ("--agent", "alpha-maml", "--trpo.damping", "0.1", "--alpha.alpha-hyper", "1e-8")),
-    ],
-)
-def test_two_processes_are_one(preset, more, tmp_path):
-    one, two = run(preset, tmp_path / "one", 1, *more), run(preset, tmp_path / "two", 2, *more)
+def assert_same(one, two):
     assert (one["iteration"], one["num_timesteps"]) == (two["iteration"], two["num_timesteps"])
-    for name, value in one["meta"].items():
-        torch.testing.assert_close(two["meta"][name], value, rtol=1e-7, atol=1e-9)
-    assert torch.equal(one["generator"], two["generator"])
-
-
-@pytest.mark.parametrize(
-    "more", [("--batch-norm", "running"), ("--agent", "finetuning", "--agent-kwargs", '{"inner_steps": 3}')]
-)
-def test_two_processes_are_one_on_images(more, image_sets, tmp_path):
-    more = ("--root", str(image_sets / "data"), *more)
-    one, two = (run("omniglot-small", tmp_path / str(count), count, *more) for count in (1, 2))
-    assert one["running"]
     for part in ("meta", "running"):
+        assert set(one[part]) == set(two[part])
         for name, value in one[part].items():
             torch.testing.assert_close(two[part][name], value, rtol=1e-7, atol=1e-9)
     assert torch.equal(one["generator"], two["generator"])
 
 
-def test_a_meta_batch_that_cannot_be_shared_is_named(tmp_path):
-    with pytest.raises(subprocess.CalledProcessError) as failure:
-        run("navigation", tmp_path, 2, "--meta-batch", "5")
-    assert "meta_batch=5 cannot be divided among 2 processes; use a multiple of 2" in failure.value.stderr.decode()
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder of all runs' checkpoints by two processes, which are started once."""
+    folder = tmp_path_factory.mktemp("two")
+    torchrun("tests/two_processes.py", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("run", two_processes.RUNS)
+def test_two_processes_are_one(run, two, tmp_path):
+    two_processes.train(run, tmp_path)
+    one = read(tmp_path / f"{run}.pt")
+    assert_same(one, read(two / f"{run}.pt"))
+    assert bool(one["running"]) == (run in ("images", "pretraining"))
+
+
+def test_two_processes_of_the_command_are_one(tmp_path):
+    options = ["--iterations", "2", "--evaluation-tasks", "0", "--figure-every", "9", "--dtype", "float64", "--no-progress-bar"]
+    command = ["train", "sine", *SMALL["sine"], *options, "--run-dir"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    torchrun("-m", "metarl", *command, str(tmp_path / "two"))
+    assert_same(read(tmp_path / "one"), read(tmp_path / "two"))

@@ -1,41 +1,63 @@
-"""Every rule keeps the contract; each has its own formula."""
+"""Every rule keeps the contract; each has its own formula, and each of its options a case worked out by hand.
+
+Rules are pure functions, so nothing here needs an agent, a network or an environment. That the inner loop hands them the right
+gradients is tested in ``test_meta_gradients.py``.
+"""
 
 import math
 
 import pytest
 import torch
-from torch.func import functional_call
-from torch.utils._pytree import tree_map
+from torch import nn
+from torch.func import functional_call, grad, grad_and_value
 
-from metarl.adaptation import InnerLoop
 from metarl.errors import ConfigError
 from metarl.learner import Layout
 from metarl.rules import TURTLE, Adam, GradientDescent, MetaLSTM, MetaSGD
+from metarl.rules.base import UpdateRule
 from metarl.rules.preprocess import log_sign
-from tests.worlds import RULES, WORLDS, experience, flat, make, outer_loss, unflat
+from tests.rules import RULES
 
 LAYOUT = Layout(("a.weight", "a.bias", "b.weight"), (torch.Size([2, 3]), torch.Size([2]), torch.Size([4])))
+ONE, TWO = (Layout(("x",), (torch.Size([size]),)) for size in (1, 2))
+NO_LOSS = torch.tensor(0.0, dtype=torch.float64)
+
+
+def vector(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def build(name):
+    torch.manual_seed(0)
+    cls, kwargs = RULES[name]
+    return cls(LAYOUT, **kwargs).double()
+
+
+def walk(rule, theta, gradients, losses=None):
+    """Return theta after each step on the given gradients, one row a step."""
+    state, path = rule.initial_state(theta), []
+    for step, gradient in enumerate(gradients):
+        theta, state = rule(theta, gradient, NO_LOSS if losses is None else losses[step], state, step)
+        path.append(theta)
+    return torch.stack(path)
 
 
 @pytest.mark.parametrize("name", RULES)
 class TestContract:
-    def build(self, name):
-        cls, kwargs = RULES[name]
-        return cls(LAYOUT, **kwargs).double()
-
     def test_is_pure_and_keeps_shapes(self, name):
-        rule = self.build(name)
+        rule = build(name)
         theta, gradient = torch.randn(2, LAYOUT.size, dtype=torch.float64)
-        before = theta.clone(), gradient.clone()
+        before = theta.clone(), gradient.clone(), {name: value.clone() for name, value in rule.state_dict().items()}
         results = [rule(theta, gradient, torch.tensor(1.0), rule.initial_state(theta), 1) for _ in range(2)]
         assert torch.equal(results[0][0], results[1][0])
         assert results[0][0].shape == theta.shape
         assert results[0][0].dtype == torch.float64
         assert torch.equal(theta, before[0])
         assert torch.equal(gradient, before[1])
+        assert all(torch.equal(value, before[2][name]) for name, value in rule.state_dict().items())
 
     def test_vmap_adds_the_task_axis(self, name):
-        rule = self.build(name)
+        rule = build(name)
         thetas, gradients = torch.randn(2, 5, LAYOUT.size, dtype=torch.float64)
         losses = torch.randn(5, dtype=torch.float64)
         start = rule.initial_state(thetas[0])
@@ -49,189 +71,386 @@ class TestContract:
         torch.testing.assert_close(batched, single, rtol=0, atol=1e-12)
 
     def test_a_zero_gradient_at_rest_moves_nothing(self, name):
-        rule = self.build(name)
+        rule = build(name)
         if isinstance(rule, (MetaLSTM, TURTLE)):
             pytest.skip("a forget gate shrinks theta, and a network's bias moves it")
         theta = torch.randn(LAYOUT.size, dtype=torch.float64)
         moved, _ = rule(theta, torch.zeros_like(theta), torch.tensor(0.0), rule.initial_state(theta), 0)
         assert torch.equal(moved, theta)
 
+    def test_three_steps_have_the_finite_difference_s_gradient(self, name):
+        # by theta and by the rule's own parameters, on a loss that is not quadratic
+        rule = build(name)
+        if name == "TURTLE, update history":  # at random it goes so far that no difference is exact
+            with torch.no_grad():
+                rule.alpha.mul_(0.01)
+        names, start = zip(*rule.named_parameters(), strict=True) if rule.learned else ((), ())
+        centre = torch.randn(LAYOUT.size, dtype=torch.float64)
 
-@pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("rule", RULES)
-def test_meta_gradient_equals_the_finite_difference(rule, world, steps):
-    agent = make(world, rule, inner_steps=steps)
-    if rule == "TURTLE, update history":  # at random it sends a policy so far that no difference is exact
+        def task_loss(theta):
+            return (theta - centre).square().sum() + (theta * centre.roll(1)).sin().sum()
+
+        def query_loss(theta, *parameters):
+            state = rule.initial_state(theta)
+            for step in range(3):
+                gradient, loss = grad_and_value(task_loss)(theta)
+                arguments = (theta, gradient, loss, state, step)
+                theta, state = functional_call(rule, dict(zip(names, parameters, strict=True)), arguments)
+            return task_loss(theta)
+
+        point = [torch.randn(LAYOUT.size, dtype=torch.float64), *(value.detach().clone() for value in start)]
+        inputs = tuple(value.requires_grad_() for value in point)
+        assert torch.autograd.gradcheck(query_loss, inputs, eps=1e-6, atol=1e-6, rtol=1e-5, fast_mode=True)
+
+    def test_its_rates_are_read_from_the_meta_parameters(self, name):
+        rule = build(name)
+        before = {name: value.clone() for name, value in rule.state_dict().items()}
+        meta = {f"rule.{name}": value.detach() + 1 for name, value in rule.named_parameters()}
+        rates = rule.rates(2)
+        if rates is None:
+            assert rule.rates_of(meta, 2) is None
+            return
+        learned = not (name == "gradient descent" or "fixed" in name)
+        torch.testing.assert_close(rule.rates_of(meta, 2), rates.detach() + learned)
+        assert rule.rates_of(meta, 2).shape == (LAYOUT.size,)
+        assert not rule.rates_of(meta, 2).requires_grad
+        assert all(torch.equal(value, before[name]) for name, value in rule.state_dict().items())
+
+    def test_its_rate_parameters_are_its_rates(self, name):
+        rule = build(name)
+        named = dict(rule.named_parameters())
+        assert rule.learned == bool(named)
+        for parameter in set(rule.rate_parameters) & set(named):
+            moved = {f"rule.{own}": value.detach() + (own == parameter) for own, value in named.items()}
+            assert not torch.equal(rule.rates_of(moved, 2), rule.rates(2))
+
+
+def test_a_rule_of_one_s_own_needs_only_a_step():
+    class Sign(UpdateRule):
+        def forward(self, theta, gradient, loss, state, step):
+            return theta - gradient.sign(), state
+
+    rule = Sign(TWO)
+    assert walk(rule, vector(3, 3), [vector(5, -2)]).tolist() == [[2, 4]]
+    assert (rule.learned, rule.rates(), rule.gates(()), rule.width, rule.rate_parameters) == (False, None, {}, 1, ())
+
+
+class TestGradientDescent:
+    def test_on_a_quadratic_by_hand(self):
+        # L(theta) = 0.5 c theta^2, so theta' = (1 - alpha c) theta and dL(theta')/dtheta = c (1 - alpha c)^2 theta
+        rule = GradientDescent(ONE, rate=0.3).double()
+        c, theta = 2.0, torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
+        gradient = torch.autograd.grad(0.5 * c * theta.square().sum(), theta, create_graph=True)[0]
+        moved, _ = rule(theta, gradient, torch.tensor(0.0), (), 0)
+        torch.testing.assert_close(moved, (1 - 0.3 * c) * theta)
+        meta = torch.autograd.grad(0.5 * c * moved.square().sum(), theta)[0]
+        torch.testing.assert_close(meta, c * (1 - 0.3 * c) ** 2 * theta.detach())
+
+    @pytest.mark.parametrize(
+        ("rate", "learned", "steps", "table"),
+        [
+            (0.5, "fixed", 3, [[0.5]]),
+            ((0.5, 0.25), "fixed", 1, [[0.5], [0.25]]),
+            (0.5, "global", 3, [[0.5]]),
+            (0.5, "step", 1, [[0.5]]),
+            (0.5, "step", 3, [[0.5], [0.5], [0.5]]),
+            ((0.5, 0.25), "step", 4, [[0.5], [0.25], [0.25], [0.25]]),
+            ((0.5, 0.25), "step", 1, [[0.5], [0.25]]),
+            (0.5, "layer", 3, [[0.5, 0.5]]),
+            ((0.5, 0.25), "layer-step", 3, [[0.5, 0.5], [0.25, 0.25], [0.25, 0.25]]),
+        ],
+    )
+    def test_the_table_of_rates(self, rate, learned, steps, table):
+        rule = GradientDescent(LAYOUT, rate=rate, learned=learned, steps=steps)
+        assert rule.table.tolist() == table
+        assert [name for name, _ in rule.named_parameters()] == ([] if learned == "fixed" else ["table"])
+        assert [name for name in rule.state_dict() if name == "table"] == ["table"]
+
+    @pytest.mark.parametrize("learned", ["fixed", "step"])
+    def test_each_step_takes_its_own_rate_and_the_last_one_beyond(self, learned):
+        rule = GradientDescent(ONE, rate=(0.5, 0.25), learned=learned).double()
+        path = walk(rule, vector(8), [vector(2), vector(4), vector(-4), vector(1)])
+        assert path.flatten().tolist() == [7, 6, 7, 6.75]
+        assert [rule.rates(step).item() for step in range(4)] == [0.5, 0.25, 0.25, 0.25]
+
+    @pytest.mark.parametrize(("learned", "moves"), [("layer", [1, 2, 1, 2, 1, 2]), ("layer-step", [1, 2, 3, 4, 3, 4])])
+    def test_rates_by_layer_reach_their_layer_and_step(self, learned, moves):
+        rule = GradientDescent(LAYOUT, learned=learned, steps=2).double()
+        rule.table = nn.Parameter(torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)[: len(rule.table)])
+        for step, (first, second) in enumerate(zip(moves[::2], moves[1::2], strict=True)):
+            moved, _ = rule(torch.zeros(12), torch.ones(12), NO_LOSS, (), step)
+            assert moved.tolist() == [-first] * 8 + [-second] * 4  # a layer's weight and bias share a rate
+            assert rule.rates(step).tolist() == [first] * 8 + [second] * 4
+
+    def test_the_gradient_of_a_shared_rate_sums_over_its_coordinates(self):
+        rule = GradientDescent(LAYOUT, rate=0.1, learned="layer").double()
+        gradient = torch.arange(12, dtype=torch.float64)
+        rule(torch.zeros(12), gradient, NO_LOSS, (), 0)[0].sum().backward()
+        assert rule.table.grad.tolist() == [[-28, -38]]  # minus 0 + ... + 7, minus 8 + ... + 11
+
+
+class TestMetaSGD:
+    def test_on_a_quadratic_by_hand(self):
+        # dL(theta')/dalpha = -c theta' * c theta
+        rule = MetaSGD(TWO, rate=0.3).double()
+        c, theta = vector(2, 5), vector(1.5, -1)
+        moved, _ = rule(theta, c * theta, NO_LOSS, (), 0)
+        (0.5 * c * moved.square()).sum().backward()
+        torch.testing.assert_close(moved.detach(), vector(1.5 - 0.3 * 3, -1 + 0.3 * 5), rtol=0, atol=1e-7)
+        torch.testing.assert_close(rule.alpha.grad, -c * moved.detach() * c * theta)
+
+    def test_every_step_and_coordinate_takes_its_rate(self):
+        rule = MetaSGD(TWO, rate=0.5).double()
+        assert rule.alpha.tolist() == [0.5, 0.5]
+        rule.alpha = nn.Parameter(vector(0.5, -2))
+        assert walk(rule, vector(1, 1), [vector(2, 3), vector(4, 1)]).tolist() == [[0, 7], [-2, 9]]
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+class TestMetaLSTM:
+    def one_unit(self, preprocess):
+        """A rule of one unit and one coordinate, and its weights: input, forget, candidate and output gate; distinct."""
+        rule = MetaLSTM(ONE, hidden=1, preprocess=preprocess).double()
+        columns = 4 if preprocess else 1
+        weights = {
+            "input_weights": torch.linspace(-0.9, 0.8, 4 * columns).view(4, columns),
+            "hidden_weights": torch.tensor([[0.7], [-0.4], [1.1], [0.3]]),
+            "bias": torch.tensor([0.2, 0.5, -0.3, 0.1]),
+            "gate_hidden_weights": torch.tensor([[1.5], [-2.0]]),
+            "gate_theta_weights": torch.tensor([0.3, -0.6]),
+            "gate_previous_weights": torch.tensor([-0.5, 0.9]),
+            "gate_bias": torch.tensor([0.4, -0.7]),
+        }
+        assert {name: value.shape for name, value in rule.named_parameters()} == {n: w.shape for n, w in weights.items()}
+        weights = {name: value.double() for name, value in weights.items()}
+        rule.load_state_dict(weights)
+        return rule, {name: value.tolist() for name, value in weights.items()}
+
+    @pytest.mark.parametrize("preprocess", [True, False])
+    def test_three_steps_by_hand(self, preprocess):
+        rule, w = self.one_unit(preprocess)
+        gradients, losses = (2.0, -0.5, 0.25), (3.0, 1.5, 0.1)
+        path = walk(rule, vector(1.5), [vector(g) for g in gradients], [vector(loss)[0] for loss in losses])
+        theta, h, c, forget, take = 1.5, 0.0, 0.0, 0.0, 0.0
+        for step, (g, loss) in enumerate(zip(gradients, losses, strict=True)):
+            inputs = [math.log(abs(g)) / 10, math.copysign(1, g), math.log(loss) / 10, 1.0] if preprocess else [g]
+            i, f, z, o = (
+                sum(a * x for a, x in zip(row, inputs, strict=True)) + w["hidden_weights"][k][0] * h + w["bias"][k]
+                for k, row in enumerate(w["input_weights"])
+            )
+            c = sigmoid(f) * c + sigmoid(i) * math.tanh(z)
+            h = sigmoid(o) * math.tanh(c)
+            forget, take = (
+                w["gate_hidden_weights"][k][0] * h
+                + w["gate_theta_weights"][k] * theta
+                + w["gate_previous_weights"][k] * previous  # of the step before, ahead of its sigmoid
+                + w["gate_bias"][k]
+                for k, previous in enumerate((forget, take))
+            )
+            theta = sigmoid(forget) * theta - sigmoid(take) * g
+            assert path[step].item() == pytest.approx(theta, rel=1e-12)
+
+    def test_coordinates_share_weights_and_keep_their_own_memory(self):
+        torch.manual_seed(1)
+        rule = MetaLSTM(LAYOUT, hidden=3).double()
         with torch.no_grad():
-            agent.meta["rule.alpha"].mul_(0.01)
-    experiences, query = experience(agent)
-    loss = outer_loss(agent, experiences, query)
-    point = flat(agent.meta).requires_grad_()
-    assert torch.autograd.gradcheck(loss, point, eps=1e-6, atol=1e-7, rtol=1e-5)
+            for value in rule.parameters():
+                value.normal_()
+        gradients = torch.randn(3, LAYOUT.size, dtype=torch.float64)
+        together = walk(rule, torch.ones(LAYOUT.size, dtype=torch.float64), gradients, vector(1, 2, 3))
+        for k in (0, 7):
+            alone = walk(rule, vector(1), gradients[:, k : k + 1], vector(1, 2, 3))
+            torch.testing.assert_close(together[:, k], alone[:, 0], rtol=1e-12, atol=0)
+
+    def test_the_paper_s_start(self):
+        draws = [dict(MetaLSTM(LAYOUT, hidden=2).named_parameters()) for _ in range(50)]
+        forget, take = torch.stack([drawn.pop("gate_bias").detach() for drawn in draws]).unbind(1)
+        assert 4 <= forget.min() < 4.3
+        assert 5.7 < forget.max() <= 6
+        assert -5 <= take.min() < -4.8
+        assert -4.2 < take.max() <= -4
+        for name in draws[0]:
+            values = torch.cat([drawn[name].detach().flatten() for drawn in draws])
+            assert -0.01 <= values.min() < -0.009, name
+            assert 0.009 < values.max() <= 0.01, name
+
+    @pytest.mark.parametrize(("preprocess", "columns"), [(True, 4), (False, 1)])
+    def test_its_size(self, preprocess, columns):
+        rule = MetaLSTM(LAYOUT, hidden=20, preprocess=preprocess)
+        assert rule.input_weights.shape == (80, columns)
+        assert rule.hidden_weights.shape == (80, 20)
+        assert rule.width == 80
+
+    @pytest.mark.parametrize("rate", [0.1, 0.4])
+    def test_started_as_gradient_descent_its_gates_are_constant(self, rate):
+        rule = MetaLSTM(TWO, hidden=2, rate=rate).double()
+        theta, gradient = vector(1.5, -2), vector(3, 0.5)
+        state = rule.initial_state(theta)
+        for step in range(3):
+            moved, state = rule(theta, gradient, vector(7)[0], state, step)
+            keep = sigmoid(10)
+            torch.testing.assert_close(moved, keep * theta - rate * gradient, rtol=0, atol=1e-6)
+            gates = rule.gates(state)
+            torch.testing.assert_close(gates["forget gate"], vector(keep, keep))
+            torch.testing.assert_close(gates["input gate"], vector(rate, rate), rtol=0, atol=1e-7)
+            theta = moved
+
+    @pytest.mark.parametrize("name", ["LSTM", "LSTM2"])
+    def test_with_an_open_forget_gate_and_a_constant_input_gate_it_is_maml(self, name):
+        # Theorem 1 of TURTLE's paper: a large b_f, b_i = -ln((1 - alpha) / alpha), and no weights into the gates
+        rule, maml = build(name), GradientDescent(LAYOUT, rate=0.125).double()
+        with torch.no_grad():
+            rule.gate_bias.copy_(vector(40, -math.log((1 - 0.125) / 0.125)))
+            for weights in (rule.gate_hidden_weights, rule.gate_theta_weights, rule.gate_previous_weights):
+                weights.zero_()
+        theta, gradients = torch.randn(LAYOUT.size, dtype=torch.float64), torch.randn(3, LAYOUT.size, dtype=torch.float64)
+        losses = vector(3, 2, 1)
+        torch.testing.assert_close(walk(rule, theta, gradients, losses), walk(maml, theta, gradients), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.parametrize("rule", ["gradient descent", "Meta-SGD"])
-def test_first_order_takes_inner_gradients_as_constants(rule, world):
-    agent = make(world, rule, inner_steps=2, first_order=True)
-    experiences, query = experience(agent)
-    meta = agent.meta
-    gradient = torch.func.grad(
-        lambda m: torch.vmap(agent.world.problem.loss)(agent.inner.replay(m, experiences), query).mean()
-    )(meta)
-    with torch.no_grad():
-        adapted = agent.inner.replay(meta, experiences)
-    at_the_end = torch.vmap(torch.func.grad(agent.world.problem.loss))(adapted, query)
-    torch.testing.assert_close(gradient["theta"], at_the_end.mean(0), rtol=1e-9, atol=1e-12)
-    second = make(world, rule, inner_steps=2)
-    exact = torch.func.grad(lambda m: torch.vmap(second.world.problem.loss)(second.inner.replay(m, experiences), query).mean())(
-        meta
-    )
-    assert not torch.allclose(gradient["theta"], exact["theta"], rtol=1e-6, atol=1e-12)
+class TestAdam:
+    def test_it_is_torch_s(self):
+        rule, start = Adam(LAYOUT, rate=0.1).double(), torch.randn(LAYOUT.size, dtype=torch.float64)
+        theirs = start.clone().requires_grad_()
+        optimizer = torch.optim.Adam([theirs], lr=0.1)
+        gradients = torch.randn(5, LAYOUT.size, dtype=torch.float64)
+        path = walk(rule, start, gradients)
+        for step, gradient in enumerate(gradients):
+            theirs.grad = gradient
+            optimizer.step()
+            torch.testing.assert_close(path[step], theirs.detach(), rtol=0, atol=1e-7)
 
+    def test_its_options_by_hand(self):
+        # the moments' averages, after gradients 1 and 3: 0.25 + 1.5 and 0.1875 + 2.25; corrected by 1 - 0.25 and 1 - 0.5625
+        rule = Adam(ONE, rate=0.5, betas=(0.5, 0.75), eps=2.0).double()
+        path = walk(rule, vector(1), [vector(1), vector(3)])
+        first = 1 - 0.5 * 1 / math.sqrt(1 + 4)  # epsilon is under the root
+        second = first - 0.5 * (1.75 / 0.75) / math.sqrt(2.4375 / 0.4375 + 4)
+        torch.testing.assert_close(path.flatten(), vector(first, second), rtol=1e-12, atol=0)
 
-def test_gradient_descent_on_a_quadratic_by_hand():
-    # L(theta) = 0.5 c theta^2, so theta' = (1 - alpha c) theta and dL(theta')/dtheta = c (1 - alpha c)^2 theta
-    rule = GradientDescent(Layout(("x",), (torch.Size([1]),)), rate=0.3).double()
-    c, theta = 2.0, torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
-    gradient = torch.autograd.grad(0.5 * c * theta.square().sum(), theta, create_graph=True)[0]
-    moved, _ = rule(theta, gradient, torch.tensor(0.0), (), 0)
-    torch.testing.assert_close(moved, (1 - 0.3 * c) * theta)
-    meta = torch.autograd.grad(0.5 * c * moved.square().sum(), theta)[0]
-    torch.testing.assert_close(meta, c * (1 - 0.3 * c) ** 2 * theta.detach())
-
-
-def test_meta_sgd_on_a_quadratic_by_hand():
-    # dL(theta')/dalpha = -c theta' * c theta
-    rule = MetaSGD(Layout(("x",), (torch.Size([2]),)), rate=0.3).double()
-    c = torch.tensor([2.0, 5.0], dtype=torch.float64)
-    theta = torch.tensor([1.5, -1.0], dtype=torch.float64)
-    moved, _ = rule(theta, c * theta, torch.tensor(0.0), (), 0)
-    (0.5 * c * moved.square()).sum().backward()
-    torch.testing.assert_close(rule.alpha.grad, -c * moved.detach() * c * theta)
-
-
-@pytest.mark.parametrize("world", WORLDS)
-def test_meta_sgd_with_one_rate_is_maml(world):
-    meta_sgd, maml = make(world, "Meta-SGD", inner_steps=3), make(world, "gradient descent", inner_steps=3)
-    experiences, query = experience(maml)
-    torch.testing.assert_close(
-        meta_sgd.inner.replay(meta_sgd.meta, experiences), maml.inner.replay(maml.meta, experiences), rtol=0, atol=1e-12
-    )
-    ours = torch.func.grad(outer_loss(meta_sgd, experiences, query))(flat(meta_sgd.meta))
-    theirs = torch.func.grad(outer_loss(maml, experiences, query))(flat(maml.meta))
-    torch.testing.assert_close(ours[: len(theirs)], theirs, rtol=1e-9, atol=1e-12)
-
-
-def test_rates_by_step_repeat_the_last():
-    rule = GradientDescent(LAYOUT, rate=(0.5, 0.25))
-    assert [rule.rates(step)[0].item() for step in range(4)] == [0.5, 0.25, 0.25, 0.25]
-
-
-def test_rates_by_layer_reach_their_layer():
-    rule = GradientDescent(LAYOUT, rate=0.5, learned="layer")
-    table = {"table": torch.tensor([[1.0, 2.0]])}
-    moved, _ = functional_call(rule, table, (torch.zeros(12), torch.ones(12), torch.tensor(0.0), (), 0))
-    assert moved.tolist() == [-1.0] * 8 + [-2.0] * 4
-
-
-@pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.parametrize("rule", ["LSTM", "TURTLE, gradient history"])
-def test_first_order_of_a_learned_rule_is_the_gradient_on_constant_inputs(rule, world):
-    # the rule's steps replayed by hand, on gradients and losses that were computed beforehand
-    agent = make(world, rule, inner_steps=2, first_order=True)
-    experiences, query = experience(agent)
-    problem, learner = agent.world.problem, agent.world.problem.learner
-    with torch.no_grad():
-        thetas = [agent.meta["theta"], agent.inner.replay(agent.meta, experiences[:1])[0]]
-        given = [
-            torch.func.grad_and_value(problem.loss)(theta, first_of(e)) for theta, e in zip(thetas, experiences, strict=True)
-        ]
-
-    def by_hand(vector):
-        meta = unflat(vector, agent.meta)
-        parameters = {name.removeprefix("rule."): value for name, value in meta.items() if name.startswith("rule.")}
-        theta, state = meta["theta"], agent.inner.rule.initial_state(meta["theta"])
-        for step, (gradient, loss) in enumerate(given):
-            theta, state = functional_call(agent.inner.rule, parameters, (theta, gradient, loss, state, step))
-        return problem.loss(learner.join(theta, theta.new_zeros(0)), first_of(query))
-
-    def through_the_inner_loop(vector):
-        return problem.loss(agent.inner.replay(unflat(vector, agent.meta), experiences)[0], first_of(query))
-
-    point = flat(agent.meta)
-    torch.testing.assert_close(torch.func.grad(by_hand)(point), torch.func.grad(through_the_inner_loop)(point))
-
-
-def first_of(batch):
-    return tree_map(lambda tensor: tensor[0], batch)
-
-
-def test_adam_is_torchs():
-    rule, start = Adam(LAYOUT, rate=0.1).double(), torch.randn(LAYOUT.size, dtype=torch.float64)
-    theirs = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([theirs], lr=0.1)
-    theta, state = start, rule.initial_state(start)
-    for step in range(5):
-        gradient = torch.randn(LAYOUT.size, dtype=torch.float64)
-        theta, state = rule(theta, gradient, torch.tensor(0.0), state, step)
-        theirs.grad = gradient
-        optimizer.step()
-    torch.testing.assert_close(theta, theirs.detach(), rtol=0, atol=1e-7)
+    def test_a_zero_gradient_can_be_differentiated_twice(self):
+        rule = Adam(ONE).double()
+        zero = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        first = torch.autograd.grad(rule(zero, zero, NO_LOSS, rule.initial_state(zero), 0)[0].sum(), zero, create_graph=True)[0]
+        assert torch.autograd.grad(first, zero)[0].isfinite().all()
 
 
 def test_log_sign_by_hand():
-    values = torch.tensor([1.0, -math.e, 0.0, math.exp(-11), -math.exp(-10)], dtype=torch.float64)
-    expected = [[0, 1], [0.1, -1], [-1, 0], [-1, math.exp(-1)], [-1, -1]]
+    values = vector(1.0, -math.e, 0.0, math.exp(-11), -math.exp(-10), math.exp(-9))
+    expected = [[0, 1], [0.1, -1], [-1, 0], [-1, math.exp(-1)], [-1, -1], [-0.9, 1]]
     torch.testing.assert_close(log_sign(values), torch.tensor(expected, dtype=torch.float64))
     zero = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     first = torch.autograd.grad(log_sign(zero).square().sum(), zero, create_graph=True)[0]
     assert torch.autograd.grad(first, zero)[0].isfinite().all()
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        # gradients: the first, then beta h + (1 - beta) g with the present g, as in the authors' code
-        ("gradient-history", [1.0, 0.9 * 1.0 + 0.1 * 2.0, 0.9 * 1.1 + 0.1 * 3.0]),
-        # updates: zero, then the first update, then the average; here every update is 1 + time
-        ("update-history", [0.0, 1.0, 0.9 * 1.0 + 0.1 * 2.0]),
-    ],
-)
-def test_histories_are_the_moving_averages(name, expected):
-    seen = []
+class Spy(nn.Module):
+    """In place of a network: keeps what it is shown, and returns minus the first column."""
 
-    class Spy(torch.nn.Module):
-        def forward(self, inputs):
-            seen.append(inputs[0].tolist())
-            return 1 + inputs[:, 1:]
+    def __init__(self):
+        super().__init__()
+        self.seen = []
 
-    rule = TURTLE(LAYOUT, inputs=(name, "time"), beta=0.9, alpha="fixed", steps=3).double()
-    rule.network = Spy()
-    theta = torch.zeros(LAYOUT.size, dtype=torch.float64)
+    def forward(self, inputs):
+        self.seen.append(inputs.tolist())
+        return -inputs[:, :1]
+
+
+class TestTURTLE:
+    @pytest.mark.parametrize(
+        ("inputs", "rows"),
+        [
+            # what the network is shown of two coordinates with gradients 1 and -e, then e^-1 and 2, and losses e, then 1
+            ("gradient", [[[1], [-math.e]], [[math.exp(-1)], [2]]]),
+            ("loss", [[[math.e], [math.e]], [[1], [1]]]),
+            ("processed-gradient", [[[0, 1], [0.1, -1]], [[-0.1, 1], [math.log(2) / 10, 1]]]),
+            ("processed-loss", [[[0.1, 1], [0.1, 1]], [[0, 1], [0, 1]]]),
+            ("time", [[[0], [0]], [[1], [1]]]),
+            (("time", "loss", "gradient"), [[[0, math.e, 1], [0, math.e, -math.e]], [[1, 1, math.exp(-1)], [1, 1, 2]]]),
+        ],
+    )
+    def test_its_inputs_by_hand(self, inputs, rows):
+        rule = TURTLE(TWO, inputs=inputs, alpha="fixed", steps=2).double()
+        assert rule.network[0].in_features == len(rows[0][0])
+        rule.network = Spy()
+        walk(rule, vector(5, 5), [vector(1, -math.e), vector(math.exp(-1), 2)], vector(math.e, 1))
+        torch.testing.assert_close(torch.tensor(rule.network.seen), torch.tensor(rows, dtype=torch.float32))
+
+    @pytest.mark.parametrize(
+        ("name", "beta", "expected"),
+        [
+            # gradients: the first, then beta h + (1 - beta) g with the present g, as in the authors' code
+            ("gradient-history", 0.75, [1, 0.75 * 1 + 0.25 * 2, 0.75 * 1.25 + 0.25 * 3]),
+            ("gradient-history", 0.0, [1, 2, 3]),
+            ("gradient-history", 1.0, [1, 1, 1]),
+            # updates: zero, then the first update, then the average; the network writes minus the gradient, alpha is 2
+            ("update-history", 0.75, [0, -2, 0.75 * -2 + 0.25 * -4]),
+            ("update-history", 0.0, [0, -2, -4]),
+            ("update-history", 1.0, [0, -2, -2]),
+        ],
+    )
+    def test_histories_are_the_moving_averages(self, name, beta, expected):
+        rule = TURTLE(ONE, inputs=("gradient", name), beta=beta, alpha="ones", steps=3).double()
+        rule.alpha = nn.Parameter(vector(2))
+        rule.network = Spy()
+        path = walk(rule, vector(10), [vector(1), vector(2), vector(3)])
+        assert [rows[0][1] for rows in rule.network.seen] == pytest.approx(expected)
+        assert path.flatten().tolist() == [8, 4, -2]
+
+    def test_its_rates_scale_the_network_s_updates(self):
+        rule = TURTLE(TWO, alpha="ones").double()
+        rule.network = Spy()
+        rule.alpha = nn.Parameter(vector(0.5, -2))
+        assert walk(rule, vector(1, 1), [vector(2, 3)]).tolist() == [[0, 7]]
+        assert rule.rates().tolist() == [0.5, -2]
+
+    @pytest.mark.parametrize("alpha", ["uniform", "ones", "fixed"])
+    def test_where_its_rates_start(self, alpha):
+        torch.manual_seed(0)
+        rule = TURTLE(Layout(("x",), (torch.Size([1000]),)), hidden=(), alpha=alpha)
+        assert ("alpha" in dict(rule.named_parameters())) == (alpha != "fixed")
+        low, high = rule.alpha.min(), rule.alpha.max()
+        assert (0 <= low < 0.01 and 0.99 < high < 1) if alpha == "uniform" else low == high == 1
+
+    @pytest.mark.parametrize(("activation", "layer"), [("relu", nn.ReLU), ("tanh", nn.Tanh), ("elu", nn.ELU)])
+    def test_its_network(self, activation, layer):
+        network = TURTLE(TWO, hidden=(3, 7), activation=activation).network
+        assert [(part.in_features, part.out_features) for part in network[::2]] == [(1, 3), (3, 7), (7, 1)]
+        assert [type(part) for part in network[1::2]] == [layer, layer]
+        assert TURTLE(TWO, hidden=(3, 7)).width == 7
+
+    @pytest.mark.parametrize("hidden", [(), (4,), (5, 3, 4)])
+    @pytest.mark.parametrize("inputs", ["gradient", ("processed-loss", "gradient", "time"), ("update-history", "gradient")])
+    @pytest.mark.parametrize("alpha", ["uniform", "fixed"])
+    def test_started_as_gradient_descent_it_is(self, alpha, inputs, hidden):
+        rule = TURTLE(TWO, hidden=hidden, inputs=inputs, alpha=alpha, rate=0.25, steps=2).double()
+        path = walk(rule, vector(1, 1), [vector(2, -4), vector(-1, 3)], vector(5, 6))
+        torch.testing.assert_close(path, torch.stack([vector(0.5, 2), vector(0.75, 1.25)]), rtol=0, atol=1e-12)
+        assert rule.rates().tolist() == ([1, 1] if alpha == "fixed" else [0.25, 0.25])
+        small = [part.weight[2:].abs().max() for part in list(rule.network)[:-1:2]]
+        assert all(0 < value <= 0.1 for value in small)  # units that carry nothing start small, but can learn
+
+    def test_a_linear_one_of_weight_minus_one_is_meta_sgd(self):
+        rule, meta_sgd = TURTLE(LAYOUT, hidden=(), alpha="ones").double(), MetaSGD(LAYOUT).double()
+        theta, gradients = torch.randn(LAYOUT.size, dtype=torch.float64), torch.randn(3, LAYOUT.size, dtype=torch.float64)
+        with torch.no_grad():
+            rule.network[0].weight.fill_(-1)
+            for own in (rule, meta_sgd):
+                own.alpha.copy_(gradients[0].cos())
+        torch.testing.assert_close(walk(rule, theta, gradients), walk(meta_sgd, theta, gradients), rtol=0, atol=1e-12)
+        adapted = [grad(lambda alpha, own=own: walk_with(own, alpha, theta, gradients)) for own in (rule, meta_sgd)]
+        torch.testing.assert_close(*(g(gradients[0].cos()) for g in adapted), rtol=0, atol=1e-12)
+
+
+def walk_with(rule, alpha, theta, gradients):
+    """Return the squared length of theta after the steps, as a function of the rates."""
     state = rule.initial_state(theta)
-    for step, gradient in enumerate((1.0, 2.0, 3.0)):
-        theta, state = rule(theta, torch.full_like(theta, gradient), torch.tensor(0.0), state, step)
-    assert [row[0] for row in seen] == pytest.approx(expected)
-    assert [row[1] for row in seen] == [0, 1, 2]
-    assert theta[0].item() == 6
-
-
-def test_the_paper_s_start_of_the_lstm():
-    rule = MetaLSTM(LAYOUT)
-    forget, take = rule.gate_bias.tolist()
-    assert 4 <= forget <= 6
-    assert -5 <= take <= -4
-    weights = [p for name, p in rule.named_parameters() if name != "gate_bias"]
-    assert all(0 < float(p.detach().abs().max()) <= 0.01 for p in weights)
-    assert rule.input_weights.shape == (80, 4)
-
-
-def test_a_rule_of_another_network_is_refused():
-    agent = make("sine", "TURTLE")
-    with pytest.raises(ConfigError, match="rule=TURTLE was built for 12 parameters, but the network's adapted ones are 16"):
-        InnerLoop(agent.world.problem, TURTLE(LAYOUT))
+    for step, gradient in enumerate(gradients):
+        theta, state = functional_call(rule, {"alpha": alpha}, (theta, gradient * theta, NO_LOSS, state, step))
+    return theta.square().sum()
 
 
 @pytest.mark.parametrize(
@@ -242,20 +461,29 @@ def test_a_rule_of_another_network_is_refused():
         (GradientDescent, {"rate": ()}, "rate=.. is empty"),
         (GradientDescent, {"rate": 0.1, "learned": "per-layer"}, "learned='per-layer' must be"),
         (GradientDescent, {"rate": (0.1, 0.2), "learned": "layer"}, "one rate a step"),
+        (GradientDescent, {"learned": "step", "steps": 0}, "steps=0 must be above zero"),
         (MetaSGD, {"rate": 0}, "rate=0 must be above zero"),
+        (Adam, {"rate": 0}, "rate=0 must be above zero"),
+        (Adam, {"eps": 0}, "eps=0 must be above zero"),
+        (Adam, {"betas": (0.9, 1.0)}, r"betas\[1\]=1.0 must lie in \[0, 1\]"),
         (MetaLSTM, {"rate": 1.0}, r"rate=1.0 must lie in \(0, 1\)"),
         (MetaLSTM, {"hidden": 0}, "hidden=0 must be above zero"),
         (TURTLE, {"inputs": ("gradient", "time")}, "inputs='time' says nothing with inner_steps=1"),
         (TURTLE, {"inputs": "gradient-history"}, "inputs='gradient-history' says nothing with inner_steps=1"),
         (TURTLE, {"inputs": ("gradent",)}, "inputs='gradent' is not known: did you mean 'gradient'"),
         (TURTLE, {"inputs": ("loss", "loss")}, "each once"),
+        (TURTLE, {"inputs": ()}, "at least one input"),
+        (TURTLE, {"inputs": 3}, "inputs=3 must be names: gradient, loss"),
         (TURTLE, {"inputs": ("gradient-history", "update-history"), "steps": 2}, "two histories"),
         (TURTLE, {"beta": 1.5}, r"beta=1.5 must lie in \[0, 1\]"),
         (TURTLE, {"alpha": "learned"}, "alpha='learned' must be"),
         (TURTLE, {"rate": -0.1}, "rate=-0.1 must be above zero"),
         (TURTLE, {"rate": 0.1, "inputs": "loss"}, "rate=0.1 needs 'gradient' among inputs"),
         (TURTLE, {"rate": 0.1, "activation": "tanh"}, "needs activation='relu'"),
+        (TURTLE, {"rate": 0.1, "hidden": (5, 1)}, "hidden layers of at least two units"),
         (TURTLE, {"hidden": (5, 0)}, r"hidden\[1\]=0 must be above zero"),
+        (TURTLE, {"hidden": 20}, "hidden=20 must be the widths"),
+        (TURTLE, {"steps": 0}, "steps=0 must be above zero"),
     ],
 )
 def test_bad_arguments_are_named(rule, kwargs, says):

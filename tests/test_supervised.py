@@ -5,16 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.adaptation import InnerLoop
 from metarl.errors import ConfigError
-from metarl.learner import Learner
 from metarl.networks import CosineHead
-from metarl.outer.gradient_descent import meta_gradient
-from metarl.problems import SupervisedProblem
-from metarl.supervised import Sine
+from metarl.supervised import EpisodeEnv, Sine
 from metarl.supervised.networks import conv4, perceptron, resnet12
 from metarl.tasks import Episodes, Examples
-from tests.worlds import RULES
+
+SPLITS = ("train", "validation", "test")
 
 
 def generator(seed=0):
@@ -32,11 +29,81 @@ def test_targets_follow_the_formula(sign, frequency):
         assert inputs.abs().max() <= 5
 
 
+def test_a_regressions_ways_are_the_numbers_of_a_target():
+    assert {Sine().ways_of(split) for split in SPLITS} == {1}
+    with pytest.raises(ConfigError, match="split='tests' is not known"):
+        Sine().ways_of("tests")
+
+
 def test_ranges_are_the_papers():
     tasks = Sine(frequency=(0.8, 1.2)).draw_tasks(20000, "train", generator()).numpy()
     np.testing.assert_allclose(tasks.min(0), [0.1, 0, 0.8], atol=0.002)
     np.testing.assert_allclose(tasks.max(0), [5, np.pi, 1.2], atol=0.002)
     np.testing.assert_allclose(tasks.mean(0), [2.55, np.pi / 2, 1.0], rtol=0.02)
+
+
+class Labelled(EpisodeEnv):
+    """Tasks say which split they are of, and carry a random number; so does every example."""
+
+    input_shape, output_size, networks = (3,), 1, {}
+    bounds = {"split": (np.array(0), np.array(2)), "number": (np.array(0.0), np.array(1.0))}
+
+    def draw_tasks(self, n, split, generator):
+        return torch.stack([torch.full((n,), float(SPLITS.index(split))), torch.rand(n, generator=generator)], 1).double()
+
+    def draw_episodes(self, tasks, generator):
+        inputs = torch.rand(len(tasks), self.shots + self.queries, 3, generator=generator, dtype=tasks.dtype)
+        inputs[:, :, :2] = tasks[:, None]
+        examples = Examples(inputs, inputs[..., 2:])
+        k = self.shots
+        return Episodes(*(Examples(*(part[:, rows] for part in examples)) for rows in (slice(k), slice(k, None))))
+
+    def loss(self, outputs, targets):
+        return (outputs - targets).square().mean()
+
+    def reward(self, predictions, targets):
+        return 0.0
+
+
+def test_a_task_is_of_the_split_that_was_asked_for():
+    for index, split in enumerate(SPLITS):
+        for env, options in ((Labelled(2, 3), {"split": split}), (Labelled(2, 3, split), None)):
+            observation, info = env.reset(seed=0, options=options)
+            assert info["task"]["split"] == index
+            assert (observation["support_inputs"][:, 0] == index).all()
+        assert [task["split"] for task in env.sample_tasks(3, split)] == [index] * 3
+        assert (env.sample_episodes(3, split, generator()).query.inputs[..., 0] == index).all()
+    assert [task["split"] for task in env.sample_tasks(2)] == [0, 0]  # whatever the environment's own is
+
+
+def test_tasks_and_data_of_each_split_come_from_a_stream_of_their_own():
+    env = Labelled(2, 3)
+    for column in (1, 2):  # the tasks' numbers, the data's
+        drawn = [env.sample_episodes(4, split, generator(7)).support.inputs[..., column].flatten().tolist() for split in SPLITS]
+        assert not set(drawn[0]) & set(drawn[1])
+        assert not set(drawn[0]) & set(drawn[2])
+        assert not set(drawn[1]) & set(drawn[2])
+        shown = [env.reset(seed=7, options={"split": split})[0]["query_inputs"][:, column].tolist() for split in SPLITS]
+        assert len({number for numbers in shown for number in numbers}) == (3 if column == 1 else 9)
+    task = {"split": 0, "number": 0.5}  # the same task, as data of each split
+    shown = [env.reset(seed=7, options={"split": split, "task": task})[0]["query_inputs"] for split in SPLITS]
+    assert len({inputs[0, 2] for inputs in shown}) == 3
+
+
+def test_training_draws_from_the_generator_itself_and_others_take_one_number_of_it():
+    env, straight = Labelled(2, 3), generator(7)
+    tasks = env.draw_tasks(4, "train", straight)
+    expected = env.draw_episodes(tasks.float(), straight)
+    handed = generator(7)
+    assert torch.equal(env.sample_episodes(4, "train", handed).query.inputs, expected.query.inputs)
+    assert torch.equal(handed.get_state(), straight.get_state())
+    handed, straight = generator(7), generator(7)
+    first, second = (env.sample_episodes(4, "test", handed).query.inputs for _ in range(2))
+    assert not torch.equal(first, second)
+    torch.randint(2**31, (2,), generator=straight)
+    assert torch.equal(handed.get_state(), straight.get_state())
+    with pytest.raises(ConfigError, match="split='tset' is not known: did you mean 'test'"):
+        env.sample_episodes(1, "tset", handed)
 
 
 def test_the_test_grid_is_even():
@@ -72,6 +139,20 @@ def test_fixed_sets_are_passed_through_in_order():
     assert not torch.equal(endless.support.inputs, env.sample_episodes(3, "validation", generator(1)).support.inputs)
 
 
+def test_sampled_and_shown_tasks_are_of_the_splits_fixed_set():
+    env = Sine(task_sets=dict(zip(SPLITS, (4, 2, 3), strict=True)))
+    kept = {}
+    for split in SPLITS:
+        known = env.sample_episodes(env.task_sets[split], split, generator())
+        tasks = [*env.sample_tasks(30, split), *(env.reset(options={"split": split})[1]["task"] for _ in range(5))]
+        kept[split] = {tuple(float(value) for value in task.values()) for task in tasks}
+        assert len(kept[split]) == env.task_sets[split]
+        for amplitude, phase, frequency in kept[split]:  # each is the curve of one episode of the set
+            curve = amplitude * torch.sin(frequency * known.query.inputs - phase)
+            assert ((curve - known.query.targets).abs().amax((1, 2)) < 1e-5).sum() == 1
+    assert len(set.union(*kept.values())) == 9
+
+
 def test_an_episode_is_one_step_and_does_not_leak_its_targets():
     env = gym.make("metarl/Sine-v0", shots=4, queries=6)
     observation, info = env.reset(seed=0)
@@ -83,6 +164,18 @@ def test_an_episode_is_one_step_and_does_not_leak_its_targets():
     assert reward == pytest.approx(0, abs=1e-9)
     assert (terminated, truncated) == (True, False)
     np.testing.assert_allclose(info["query_targets"], right, atol=1e-5)
+
+
+def test_the_reward_is_minus_the_mean_squared_error_and_so_is_the_loss_but_for_the_sign():
+    env = Sine(queries=2)
+    env.reset(seed=0)
+    targets = env.step(np.zeros((2, 1)))[4]["query_targets"]
+    env.reset(seed=0)
+    assert env.step(targets + np.array([[1], [-3]]))[1] == pytest.approx(-5, rel=1e-6)
+    outputs, targets = torch.tensor([[1.0], [-1.0]]), torch.tensor([[0.0], [2.0]])
+    assert env.loss(outputs, targets) == env.measures(outputs, targets)["loss"] == 5
+    assert env.metric == "loss"
+    assert env.decide(outputs) is outputs
 
 
 def test_predictions_of_another_shape_are_refused():
@@ -115,31 +208,6 @@ def test_bad_arguments_are_named(kwargs, says):
         Sine(**kwargs)
 
 
-@pytest.mark.parametrize("statistics", ["batch", "support"])
-@pytest.mark.parametrize("downsampling", ["pool", "stride"])
-@pytest.mark.parametrize("rule", ["gradient descent", "Meta-SGD", "LSTM", "TURTLE"])
-def test_meta_gradients_through_conv4_equal_finite_differences(rule, downsampling, statistics):
-    torch.manual_seed(0)
-    network = conv4((1, 16, 16), 3, filters=2, downsampling=downsampling, hidden=3)
-    learner = Learner(network.double(), batch_norm=statistics)
-    cls, kwargs = RULES[rule]
-    inner = InnerLoop(SupervisedProblem(learner, torch.nn.functional.cross_entropy), cls(learner.layout, **kwargs).double(), 2)
-    meta = inner.initial_meta()
-    images, labels = torch.rand(2, 6, 1, 16, 16, dtype=torch.float64), torch.arange(3).repeat(2).expand(2, -1)
-    support = Examples(images, labels)
-    episodes = Episodes(support, Examples(images.flip(-1) + 0.1 * torch.randn_like(images), labels))
-    query = inner.problem.collect(meta["theta"], episodes, "query", generator())
-    _, gradients = meta_gradient(inner, meta, [support] * 2, query)
-    for name, value in meta.items():
-        direction = torch.randn_like(value)
-        ends = []
-        for sign in (1, -1):
-            moved = {**meta, name: value.detach() + sign * 1e-6 * direction}
-            ends.append(torch.vmap(inner.problem.loss)(inner.replay(moved, [support] * 2), query).mean().item())
-        expected = (ends[0] - ends[1]) / 2e-6
-        assert (gradients[name] * direction).sum().item() == pytest.approx(expected, rel=1e-5, abs=1e-8), name
-
-
 def test_conv4_says_when_images_are_too_small():
     assert conv4((3, 84, 84), 5)[-1].in_features == 1600
     assert conv4((3, 84, 84), 5, padding=0)[-1].in_features == 576
@@ -164,9 +232,42 @@ def test_the_networks_sizes():
         conv4((1, 28, 28), 5, downsampling="pol")
 
 
+BODIES = {
+    "Conv4": (conv4, (1, 16, 16), {"filters": 3}, 3),
+    "Conv4 of 32x16": (conv4, (2, 32, 16), {"filters": 3}, 6),
+    "strided Conv4": (conv4, (1, 16, 16), {"filters": 3, "downsampling": "stride"}, 3),
+    "Conv4 with a hidden layer": (conv4, (1, 16, 16), {"filters": 3, "hidden": 7}, 7),
+    "perceptron": (perceptron, (1, 3, 3), {"hidden": (6, 4)}, 4),
+    "perceptron without layers": (perceptron, (1, 3, 3), {"hidden": ()}, 9),
+    "ResNet-12": (resnet12, (1, 4, 4), {"filters": (2, 3)}, 3),
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_without_a_head_a_network_gives_the_features_that_a_head_would_get(body):
+    network, shape, options, size = BODIES[body]
+    images = torch.rand(5, *shape, generator=generator())
+    torch.manual_seed(0)
+    embedding = network(shape, -1, head="none", **options)  # the number of outputs is of no account
+    features = embedding(images)
+    assert features.shape == (5, size)
+    for head, type_ in (("linear", torch.nn.Linear), ("cosine", CosineHead)):
+        torch.manual_seed(0)
+        whole = network(shape, 2, head=head, **options)
+        assert type(whole[-1]) is type_
+        assert torch.equal(whole[:-1](images), features)  # the same random numbers made the body
+        assert whole(images).shape == (5, 2)
+        names = [name for name, _ in whole.named_parameters() if not name.startswith("head.")]
+        assert names == [name for name, _ in embedding.named_parameters()]
+        with pytest.raises(ConfigError, match="outputs=0 must be above zero"):
+            network(shape, 0, head=head, **options)
+    with pytest.raises(ConfigError, match="head='non' is not known: did you mean 'none'"):
+        network(shape, 2, head="non", **options)
+
+
 def test_a_cosine_head_sees_directions_only():
     layer = CosineHead(3, 2, scale=5.0)
     features = torch.randn(4, 3)
     torch.testing.assert_close(layer(features), layer(7 * features), rtol=1e-4, atol=1e-4)
-    own = 5 * torch.nn.functional.cosine_similarity(features[:, None], layer.weight[None], dim=-1)
-    torch.testing.assert_close(layer(features), own, rtol=1e-3, atol=1e-3)
+    expected = 5 * torch.nn.functional.cosine_similarity(features[:, None], layer.weight[None], dim=-1)
+    torch.testing.assert_close(layer(features), expected, rtol=1e-3, atol=1e-3)

@@ -1,15 +1,18 @@
 """The tables that the contract tests run over: a new rule or world adds one line."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
 import torch
 
 import metarl
-from metarl.adaptation import InnerLoop, Meta
-from metarl.agents import Agent
-from metarl.rules import TURTLE, Adam, GradientDescent, MetaLSTM, MetaSGD, UpdateRule
+from metarl.adapters import Adapter, Meta
+from metarl.adapters.base import learned
+from metarl.agents import Agent, training
+from metarl.outer.meta_gradient import Batch
+from tests.rules import RULES
 
 
 def images(**options: Any) -> Any:
@@ -26,51 +29,30 @@ def images(**options: Any) -> Any:
     return ImageEpisodes(families, splits, **{"ways": 2, "shots": 2, "queries": 3, **options})
 
 
-if "tests/Images-v0" not in gymnasium.registry:
+def _register() -> None:
+    """Register the images, and both navigations with a tenth of the steps: as exact, and eight times as quick."""
+    if "tests/Images-v0" in gymnasium.registry:
+        return
     gymnasium.register("tests/Images-v0", entry_point=images)
+    for name in ("Navigation2D-v0", "Navigation2DVaryingStart-v0"):
+        spec = gymnasium.spec(f"metarl/{name}")
+        options = {"vector_entry_point": spec.vector_entry_point, "kwargs": spec.kwargs}
+        gymnasium.register(f"tests/{name}", spec.entry_point, max_episode_steps=10, **options)
 
-RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
-    "gradient descent": (GradientDescent, {"rate": 0.1}),
-    "a learned rate": (GradientDescent, {"rate": 0.1, "learned": "global"}),
-    "rates by step": (GradientDescent, {"rate": [0.1, 0.05], "learned": "step", "steps": 3}),
-    "rates by layer": (GradientDescent, {"rate": 0.1, "learned": "layer"}),
-    "rates by layer and step": (GradientDescent, {"rate": 0.1, "learned": "layer-step", "steps": 3}),
-    "Meta-SGD": (MetaSGD, {"rate": 0.1}),
-    "LSTM": (MetaLSTM, {"hidden": 3}),
-    "LSTM2": (MetaLSTM, {"hidden": 3, "preprocess": False}),
-    "LSTM as gradient descent": (MetaLSTM, {"hidden": 3, "rate": 0.1}),
-    "TURTLE": (TURTLE, {"hidden": (4, 4), "activation": "tanh"}),
-    # one hidden layer: from the second on the units that carry nothing sit in the ReLU's kink, where no difference is right
-    "TURTLE as gradient descent": (TURTLE, {"hidden": (4,), "rate": 0.1}),
-    "TURTLE, gradient history": (
-        TURTLE,
-        {"hidden": (4,), "inputs": ("gradient", "gradient-history", "time"), "activation": "tanh", "beta": 0.4, "steps": 3},
-    ),
-    "TURTLE, update history": (
-        TURTLE,
-        {
-            "hidden": (4,),
-            "inputs": ("gradient", "loss", "update-history"),
-            "activation": "tanh",
-            "alpha": "ones",
-            "steps": 3,
-        },
-    ),
-    "Adam": (Adam, {"rate": 0.01, "eps": 1e-3}),
-    "TURTLE, fixed rates": (TURTLE, {"hidden": (), "alpha": "fixed", "rate": 0.1}),
-}
+
+_register()
 
 WORLDS: dict[str, dict[str, Any]] = {
     "navigation": {
         "policy": "MlpPolicy",
-        "env": "metarl/Navigation2D-v0",
+        "env": "tests/Navigation2D-v0",
         "policy_kwargs": {"hidden": (5,), "activation": "tanh"},
         "rollouts": metarl.Rollouts(trajectories=3),
         "meta_batch": 2,
     },
     "varying start": {
         "policy": "MlpPolicy",
-        "env": "metarl/Navigation2DVaryingStart-v0",
+        "env": "tests/Navigation2DVaryingStart-v0",
         "policy_kwargs": {"hidden": (5,), "activation": "tanh"},
         "rollouts": metarl.Rollouts(trajectories=3, reward="squared", advantages="raw", inner_loss="likelihood-ratio"),
         "meta_batch": 2,
@@ -111,30 +93,34 @@ def make(world: str, rule: str = "Meta-SGD", **changes: Any) -> Agent:
     return Agent(options.pop("policy"), options.pop("env"), rule=cls, rule_kwargs=kwargs, **options)
 
 
-def experience(agent: Agent) -> tuple[list[Any], Any]:
-    """Return the support experience of each inner step, and the query experience."""
-    tasks = agent.world.sample(agent.meta_batch, "train", agent.generator)
-    with torch.no_grad():
-        adaptation = agent.inner.adapt(agent.meta, tasks, agent.generator)
-        return adaptation.experiences, agent.world.problem.collect(adaptation.adapted, tasks, "query", agent.generator)
+def gathered(agent: Agent) -> Batch:
+    """Return the experience of an outer step, with the adaptation."""
+    return training.gather(agent, report=True)[1]
 
 
 def flat(meta: Meta) -> torch.Tensor:
-    """Return all meta-parameters as one vector."""
-    return torch.cat([value.detach().flatten() for value in meta.values()])
+    """Return all learned meta-parameters as one vector."""
+    return torch.cat([value.detach().flatten() for value in learned(meta).values()])
 
 
 def unflat(vector: torch.Tensor, like: Meta) -> Meta:
     """Return a vector as meta-parameters."""
-    parts = vector.split([value.numel() for value in like.values()])
-    return {name: part.view_as(value) for (name, value), part in zip(like.items(), parts, strict=True)}
+    values = learned(like)
+    parts = vector.split([value.numel() for value in values.values()])
+    return {**like, **{name: part.view_as(value) for (name, value), part in zip(values.items(), parts, strict=True)}}
 
 
-def outer_loss(agent: Agent, experiences: list[Any], query: Any, inner: InnerLoop | None = None) -> Callable[..., torch.Tensor]:
+def outer_loss(agent: Agent, batch: Batch, adapter: Adapter | None = None) -> Callable[..., torch.Tensor]:
     """Return the query loss after a replay, as a function of the flat meta-parameters."""
+    adapter = adapter or agent.adapter
 
     def loss(vector: torch.Tensor) -> torch.Tensor:
-        adapted = (inner or agent.inner).replay(unflat(vector, agent.meta), experiences)
-        return torch.vmap(agent.world.problem.loss)(adapted, query).mean()
+        meta = unflat(vector, agent.meta)
+        return adapter.losses(meta, adapter.replay(meta, batch.experiences, batch.count), batch.query).mean()
 
     return loss
+
+
+def applied(agent: Agent, theta: torch.Tensor) -> Callable[..., Any]:
+    """Return the network with theta, shape (P,), as one task's ``apply``."""
+    return partial(agent.adapter.apply, agent.meta, (theta, {}))

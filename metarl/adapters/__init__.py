@@ -4,5 +4,5 @@ from metarl.adapters.base import Adaptation as Adaptation
 from metarl.adapters.base import Adapter as Adapter
 from metarl.adapters.base import Meta as Meta
 from metarl.adapters.gradient import GradientAdapter as GradientAdapter
-from metarl.adapters.metric import Neighbours as Neighbours
+from metarl.adapters.metric import NearestNeighbour as NearestNeighbour
 from metarl.adapters.metric import Prototypes as Prototypes

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from metarl.clock import Clock
 from metarl.learner import Averages, Learner
@@ -39,13 +40,13 @@ class Adaptation:
     Attributes:
         adapted: what the tasks were before the first and after each step; the last is what they became.
         experiences: the support experience, as ``replay`` takes it; of a gradient adapter one for each step.
-        metrics: what a log should know of each step, by name, such as the support loss before it; each of shape (tasks, ...),
-            detached.
+        losses: the support loss before each step, each of shape (tasks,), detached; none where there are no steps.
+        states: what the adapter remembers after each step, such as an update rule's state, with the task axis first.
     """
 
     adapted: list[Adapted] = field(default_factory=list)
     experiences: list[Any] = field(default_factory=list)
-    metrics: list[dict[str, Tensor]] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
     states: list[Any] = field(default_factory=list)
 
 
@@ -71,6 +72,8 @@ class Adapter(ABC):
         self.steps = steps
         self.clock = Clock()
 
+    numbers_per_coordinate: int = 1
+    """How many numbers adapting works with for each entry of theta; evaluations take fewer tasks at once where it is large."""
     rate_names: tuple[str, ...] = ()
     """The meta-parameters that are rates, if the adapter learns nothing else of its own: hypergradients can move them."""
 
@@ -143,6 +146,10 @@ class Adapter(ABC):
             measures: dict[str, Tensor] = self.of_tasks(self.problem.measure, meta, adapted, experience)
             return measures
 
+    def row(self, adapted: Adapted, task: int) -> Adapted:
+        """Return what one task became."""
+        return tree_map(lambda tensor: tensor[task], adapted)
+
     def over(self, problem: Problem[Any]) -> Self:
         """Return the same adapter on another problem of the same learner."""
         other = copy.copy(self)
@@ -169,6 +176,10 @@ class Adapter(ABC):
     def classify(self, meta: Meta, classifier: Mapping[str, Tensor], inputs: Tensor) -> tuple[Tensor, Meta]:
         """Return a classifier's logits, shape (examples, classes), and the meta-parameters with the batch's moments tracked."""
 
+    def report(self, meta: Meta, adaptation: Adaptation) -> dict[str, Tensor]:
+        """Return what a log should know of an adaptation, by name, each of shape ()."""
+        return {f"support_loss_before_step_{step}": loss.mean() for step, loss in enumerate(adaptation.losses, start=1)}
+
     def describe(self, meta: Meta) -> dict[str, float]:
         """Return what a log should know of the meta-parameters, by name."""
         return {}
@@ -182,6 +193,12 @@ def unneeded(inputs: Tensor, state: State = ()) -> tuple[Tensor, State]:
 def shared(meta: Meta) -> Tensor:
     """Return the shared vector, shape (S,), which may be of no entries."""
     return meta["shared"] if "shared" in meta else meta["theta"].new_zeros(0)
+
+
+def has_seen_nothing(meta: Meta) -> bool:
+    """Return whether there are running averages, and no batch is in them yet."""
+    counts = [value for name, value in averages(meta).items() if name.endswith("num_batches_tracked")]
+    return bool(counts) and not any(bool(count) for count in counts)
 
 
 def with_averages(meta: Meta, tracked: Averages) -> Meta:

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -60,11 +60,15 @@ class GradientAdapter(Adapter):
                 f"{learner.layout.size}: build it with the learner's own layout"
             )
         super().__init__(problem, learner, steps)
+        self._set_rule(rule)
+        self.first_order = first_order
+        self.clip = clip
+
+    def _set_rule(self, rule: UpdateRule) -> None:
         self.rule = copy.deepcopy(rule).to("meta")
         self._methods = _Methods(self.rule)
         self._constants = {f"{RULE}{name}": value.detach().clone() for name, value in rule.named_buffers()}
-        self.first_order = first_order
-        self.clip = clip
+        self.numbers_per_coordinate = rule.numbers_per_coordinate
         learned_by_rule = {name for name, _ in rule.named_parameters()}
         if learned_by_rule and learned_by_rule == set(rule.rate_parameters):
             self.rate_names = tuple(f"{RULE}{name}" for name in rule.rate_parameters)
@@ -159,7 +163,7 @@ class GradientAdapter(Adapter):
                 theta, state, loss = batched(theta, state, kept.experiences[step], step)
             if path is not None:  # the value is the true one, the derivative that of this replay
                 theta = path[step + 1][0] + (theta - theta.detach())
-            kept.metrics.append({"support_loss": loss.detach()})
+            kept.losses.append(loss.detach())
             kept.states.append(state)
             kept.adapted.append(adapted(theta, last=step == steps - 1))
         if keeps_support and generator is not None:
@@ -172,8 +176,23 @@ class GradientAdapter(Adapter):
     def rates(self, meta: Meta, step: int = 0) -> Tensor | None:
         """Return the rule's rate for every coordinate at a step, shape (P,); None if it has none."""
         with torch.no_grad():
-            rates: Tensor | None = functional_call(self._methods, self._rule_values(meta), (("rates", step),))
+            rates: Tensor | None = functional_call(self._methods, self._rule_values(meta), ("rates", step))
         return rates
+
+    def with_rule(self, rule: UpdateRule) -> Self:
+        """Return the same adapter with another rule, which learns nothing of its own."""
+        other = copy.copy(self)
+        other._set_rule(rule)
+        return other
+
+    def report(self, meta: Meta, adaptation: Adaptation) -> dict[str, Tensor]:
+        """Return the support losses before, and the means of the rule's gates in each step."""
+        gates = {
+            f"{name.replace(' ', '_')}_of_step_{step}": values.mean()
+            for step, state in enumerate(adaptation.states, start=1)
+            for name, values in functional_call(self._methods, self._rule_values(meta), ("gates", state)).items()
+        }
+        return super().report(meta, adaptation) | gates
 
     def describe(self, meta: Meta) -> dict[str, float]:
         """Return the mean and the deviation of the rule's rates, if it has any."""
@@ -209,9 +228,8 @@ class _Methods(nn.Module):
         super().__init__()
         self.rule = rule
 
-    def forward(self, call: tuple[Any, ...]) -> Any:
-        """Return what the rule's method of the first entry's name makes of the others."""
-        method, *arguments = call
+    def forward(self, method: str, *arguments: Any) -> Any:
+        """Return what the rule's method of this name makes of the arguments."""
         return getattr(self.rule, method)(*arguments)
 
 

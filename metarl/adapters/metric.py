@@ -146,7 +146,7 @@ class Prototypes(MetricAdapter):
         return self.similarity(embedded, kept)
 
 
-class Neighbours(MetricAdapter):
+class NearestNeighbour(MetricAdapter):
     """The nearest neighbour: a class is as near as the nearest of its support examples."""
 
     def summarise(self, embedded: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Protocol
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from metarl import processes
 from metarl.adapters.base import Adaptation, Adapter, Meta
 from metarl.errors import NonFiniteError
+from metarl.outer.meta_gradient import Batch, gather
 from metarl.problems.base import Tasks
 
 State = Any
@@ -55,6 +56,10 @@ class TaskSource(Protocol):
 class OuterLoop(ABC):
     """Improves the meta-parameters. Its options are frozen and its state is passed, so a loop serves any number of runs."""
 
+    def options(self) -> dict[str, Any]:
+        """Return the loop's options by name, in plain containers: a loop is a frozen dataclass of them."""
+        return asdict(self) if is_dataclass(self) else {}
+
     def check(self, adapter: Adapter) -> None:  # noqa: B027 - most need nothing
         """Raise ConfigError if the loop cannot improve this adapter's meta-parameters on its problem."""
 
@@ -68,6 +73,9 @@ class OuterLoop(ABC):
         """
         return {}
 
+    def require_state(self, ours: State, theirs: State) -> None:  # noqa: B027
+        """Raise CheckpointError if a checkpoint's state cannot follow on what ``init`` returned."""
+
     def draw(self, source: TaskSource, n: int, generator: torch.Generator, first: int) -> tuple[Tasks, Tasks]:
         """Return the tasks of a step, n in all: everybody's, and this process's share of them.
 
@@ -80,23 +88,60 @@ class OuterLoop(ABC):
         tasks = source.sample(n, "train", generator, first)
         return tasks, source.slice(tasks, processes.rows_of_this(n)) if processes.count() > 1 else tasks
 
-    @abstractmethod
-    def step(
-        self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True
-    ) -> tuple[Outcome, State]:
-        """Adapt to the tasks, collect query experience, and return better meta-parameters and the state after the step.
+    def gather(self, adapter: Adapter, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Batch:
+        """Return the experience of one step: adapt to the tasks as far as that needs it, and collect query experience.
 
         Args:
             adapter: adapts to the tasks.
-            meta: the meta-parameters; they stay as they are.
-            state: what ``init`` or the step before returned; it stays as it is.
+            meta: the meta-parameters.
             tasks: this process's share of the meta-batch.
             generator: the run's stream of noise.
-            report: whether the outcome needs the adaptation, for a log.
+            report: whether a log needs the adaptation.
+        """
+        return gather(adapter, meta, tasks, generator, report)
+
+    @abstractmethod
+    def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
+    ) -> tuple[Outcome, State]:
+        """Return better meta-parameters, and the state after the step; what is handed in stays as it is.
+
+        Args:
+            adapter: replays the adaptation.
+            meta: the meta-parameters.
+            state: what ``init`` or the step before returned.
+            batch: what ``gather`` returned.
+            generator: the run's stream of noise.
 
         Raises:
             NonFiniteError: the loss or gradient is not finite.
         """
+
+    def step(
+        self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True
+    ) -> tuple[Outcome, State]:
+        """Take one step: ``gather``, and ``improve``; see there."""
+        return self.improve(adapter, meta, state, self.gather(adapter, meta, tasks, generator, report), generator)
+
+    def improve_together(
+        self,
+        adapter: Adapter,
+        metas: list[Meta],
+        states: list[State],
+        batches: list[Batch],
+        generators: list[torch.Generator],
+    ) -> list[tuple[Outcome, State] | NonFiniteError]:
+        """Return what ``improve`` gives for each of several runs that are alike but for their numbers, or its error.
+
+        One run after the other, unless a loop knows how to take the runs as one more batched axis.
+        """
+        results: list[tuple[Outcome, State] | NonFiniteError] = []
+        for meta, state, batch, generator in zip(metas, states, batches, generators, strict=True):
+            try:
+                results.append(self.improve(adapter, meta, state, batch, generator))
+            except NonFiniteError as error:
+                results.append(error)
+        return results
 
 
 def require_finite(name: str, *values: Tensor) -> None:

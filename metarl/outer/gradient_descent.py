@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, NonFiniteError, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
-from metarl.outer.meta_gradient import gather, meta_gradient
+from metarl.outer.meta_gradient import Batch, meta_gradient
 from metarl.outer.optimisers import ELEMENTWISE, Optimiser
 from metarl.outer.vectors import total_norm
-from metarl.problems.base import Tasks
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,28 @@ class GradientDescent(OuterLoop):
     def _gradient(self) -> Callable[..., tuple[Tensor, Tensor, Meta]]:
         return compiled(self.gradient) if self.compile else self.gradient
 
-    @property
-    def elementwise(self) -> bool:
-        """Whether the optimiser treats every number by itself."""
-        return self.optimizer in ELEMENTWISE
+    @cached_property
+    def _gradients(self) -> Callable[..., tuple[Tensor, Tensor, Meta]]:
+        """The same of several runs, which are the first axis of all tensors."""
+        return compiled(self._of_runs) if self.compile else self._of_runs
+
+    def _of_runs(
+        self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int
+    ) -> tuple[Tensor, Tensor, Meta]:
+        def one(meta: Meta, experiences: list[Any], query: Any) -> tuple[Tensor, Tensor, Meta]:
+            return self.gradient(adapter, meta, experiences, query, count)
+
+        result: tuple[Tensor, Tensor, Meta] = torch.vmap(one)(meta, experiences, query)
+        return result
 
     def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
         """Return an optimiser's state before its first step, and the count of steps."""
         return {"optimizer": {}, "steps": 0}
 
-    def step(
-        self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True
+    def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:
-        """Adapt, differentiate the query loss through a replay of the adaptation, and let the optimiser step."""
-        batch = gather(adapter, meta, tasks, generator, report)
+        """Differentiate the query loss through a replay of the adaptation, and let the optimiser step."""
         alone = processes.count() == 1
         loss, norm, gradients = self._gradient(adapter, meta, batch.experiences, batch.query, batch.count, clip=alone)
         if not alone:
@@ -88,6 +96,34 @@ class GradientDescent(OuterLoop):
         require_finite("query loss or meta-gradient", loss, norm)
         meta, state = self.move(meta, gradients, state)
         return Outcome(meta, loss, batch.adaptation, batch.query, {"gradient_norm": norm}), state
+
+    def improve_together(
+        self,
+        adapter: Adapter,
+        metas: list[Meta],
+        states: list[State],
+        batches: list[Batch],
+        generators: list[torch.Generator],
+    ) -> list[tuple[Outcome, State] | NonFiniteError]:
+        """Return what ``improve`` gives for each of several runs: one more batched axis, if the optimiser allows."""
+        if self.optimizer not in ELEMENTWISE or processes.count() > 1:
+            return super().improve_together(adapter, metas, states, batches, generators)
+        meta, experiences, query = (
+            _stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
+        )
+        losses, norms, gradients = self._gradients(adapter, meta, experiences, query, batches[0].count)
+        moved, after = self.move(meta, gradients, _stacked_state(states))
+        results: list[tuple[Outcome, State] | NonFiniteError] = []
+        for run, (loss, norm, batch) in enumerate(zip(losses, norms, batches, strict=True)):
+            try:
+                require_finite("query loss or meta-gradient", loss, norm)
+            except NonFiniteError as error:
+                results.append(error)
+                continue
+            values = {name: value[run] for name, value in moved.items()}
+            outcome = Outcome(values, loss, batch.adaptation, batch.query, {"gradient_norm": norm})
+            results.append((outcome, _state_of(after, run)))
+        return results
 
     def gradient(
         self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, clip: bool = True
@@ -112,3 +148,28 @@ class GradientDescent(OuterLoop):
         scale = 1.0 if self.halve_every is None else 0.5 ** (state["steps"] // self.halve_every)
         moved, optimiser = self._optimiser.step(learned(meta), gradients, state["optimizer"], scale)
         return {**meta, **moved}, {"optimizer": optimiser, "steps": state["steps"] + 1}
+
+
+def _stacked(runs: list[Any]) -> Any:
+    """Return the runs' tensors with the runs as the first axis."""
+    return tree_map(lambda *tensors: torch.stack(tensors), *runs)
+
+
+def _stacked_state(states: list[State]) -> State:
+    """Return the runs' states as one; the optimiser's counts of steps, which are scalars, are alike in all."""
+
+    def entry(*values: Any) -> Any:
+        return torch.stack(values) if isinstance(values[0], Tensor) and values[0].ndim else values[0]
+
+    return {**states[0], "optimizer": tree_map(entry, *[state["optimizer"] for state in states])}
+
+
+def _state_of(stacked: State, run: int) -> State:
+    """Return one run's state."""
+
+    def entry(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value[run].clone() if value.ndim else value.clone()
+
+    return {**stacked, "optimizer": tree_map(entry, stacked["optimizer"])}

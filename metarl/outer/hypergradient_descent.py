@@ -18,11 +18,10 @@ from metarl.adapters.base import Adapter, Meta, learned
 from metarl.adapters.gradient import RULE
 from metarl.errors import ConfigError, require_between, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
-from metarl.outer.meta_gradient import gather, meta_gradient
+from metarl.outer.meta_gradient import Batch, meta_gradient
 from metarl.outer.optimisers import ELEMENTWISE, Optimiser
 from metarl.outer.trpo import TRPO
 from metarl.outer.vectors import total_norm
-from metarl.problems.base import Tasks
 
 DIRECTIONS = tuple(name for name in ELEMENTWISE if name != "AdamW")
 """Optimisers whose step depends on the gradients alone."""
@@ -62,7 +61,7 @@ class HypergradientDescent(OuterLoop):
     """What makes a direction of the gradient: the name of a class of ``torch.optim``; with Adam, beta is its rate."""
     optimizer_kwargs: Mapping[str, Any] = field(default_factory=dict)
     """Its other arguments."""
-    trpo: TRPO | None = None
+    trpo: TRPO | Mapping[str, Any] | None = None
     """Take TRPO's natural-gradient direction and its line search instead of an optimiser's (policies only)."""
 
     def __post_init__(self) -> None:
@@ -85,14 +84,19 @@ class HypergradientDescent(OuterLoop):
             raise ConfigError(f"trpo={self.trpo!r} must be a metarl.TRPO(...) or None")
         if self.trpo is not None and (self.optimizer != "SGD" or self.optimizer_kwargs):
             raise ConfigError(
-                f"optimizer={self.optimizer!r}, optimizer_kwargs={dict(self.optimizer_kwargs)!r} have no part under TRPO, which "
-                "makes its own direction: leave them out"
+                f"optimizer={self.optimizer!r}, optimizer_kwargs={dict(self.optimizer_kwargs)!r} have no part under TRPO, "
+                "which makes its own direction: leave them out"
             )
 
     @cached_property
     def _direction(self) -> Optimiser:
         """Makes a direction of a gradient: a step of rate one from zero leads to minus the direction."""
         return Optimiser(self.optimizer, 1.0, self.optimizer_kwargs)
+
+    @property
+    def _trpo(self) -> TRPO:
+        assert isinstance(self.trpo, TRPO)
+        return self.trpo
 
     def check(self, adapter: Adapter) -> None:
         """Raise ConfigError if the adapter learns other things than rates, or the problem has no policy for TRPO."""
@@ -102,7 +106,7 @@ class HypergradientDescent(OuterLoop):
                 "use MetaSGD, or GradientDescent with learned='global'"
             )
         if self.trpo is not None:
-            self.trpo.check(adapter)
+            self._trpo.check(adapter)
 
     def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
         """Return the first beta, minus a last direction of zero, and an optimiser's state before its first step."""
@@ -110,11 +114,10 @@ class HypergradientDescent(OuterLoop):
         last = {name: torch.zeros_like(value) for name, value in _moving(meta).items()}
         return {"beta": torch.tensor(first, dtype=torch.float64), "last": last, "optimizer": {}}
 
-    def step(
-        self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True
+    def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:
-        """Adapt, differentiate, and move beta, theta and alpha, in this order."""
-        batch = gather(adapter, meta, tasks, generator, report or self.trpo is not None)
+        """Differentiate, and move beta, theta and alpha, in this order."""
         loss, gradients = meta_gradient(adapter, meta, batch.experiences, batch.query, batch.count)
         loss = processes.mean(loss)
         factor = batch.count * processes.count() if self.reduction == "sum" else 1
@@ -127,7 +130,7 @@ class HypergradientDescent(OuterLoop):
         beta = self._clamped(state["beta"] + beta_hyper * agreement.to(state["beta"]))
         moving, optimiser = _moving(meta), state["optimizer"]
         if self.trpo is not None:
-            outcome = self.trpo.improve(adapter, meta, moving, batch, generator, float(beta))
+            outcome = self._trpo.natural_step(adapter, meta, moving, batch, generator, float(beta))
             if outcome.metrics["step_accepted"]:  # else the last direction stays, or beta would never move again
                 last = {name: (outcome.meta[name] - value) / beta for name, value in moving.items()}
         else:

@@ -74,16 +74,17 @@ def meta_gradient(
             total = {name: total[name] + size / count * value for name, value in gradients.items()}
         return loss, {name: value.detach() for name, value in total.items()}
 
-    def outer_loss(values: Meta, experiences: list[Any], query: Any, count: int = count) -> Tensor:
+    def outer_loss(values: Meta, experiences: list[Any], query: Any, tasks: int = count) -> Tensor:
         changed = {**meta, **values}
-        return adapter.losses(changed, adapter.replay(changed, experiences, count), query).mean()
+        return adapter.losses(changed, adapter.replay(changed, experiences, tasks), query).mean()
 
     if clip_task is None:
         gradients, loss = grad_and_value(outer_loss)(values, experiences, query)
         return loss.detach(), gradients
 
     def task_loss(values: Meta, *task: Any) -> Tensor:
-        return outer_loss(values, *tree_map(lambda tensor: tensor.unsqueeze(0), task), count=1)
+        experiences, query = tree_map(lambda tensor: tensor.unsqueeze(0), task)
+        return outer_loss(values, experiences, query, 1)
 
     gradients, losses = torch.vmap(grad_and_value(task_loss), in_dims=(None, 0, 0))(values, experiences, query)
     by_task = gradients["theta"]

@@ -58,7 +58,7 @@ class Optimiser:
             scale: what the learning rate is multiplied with.
         """
         moved = {name: value.detach().clone() for name, value in values.items()}
-        kept: dict[Tensor, dict[str, Any]] = defaultdict(dict)
+        kept: defaultdict[Tensor, Any] = defaultdict(dict)
         for name, value in moved.items():
             value.grad = gradients[name]
             if name in state:

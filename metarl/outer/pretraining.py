@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
-from metarl.errors import ConfigError
+from metarl.errors import CheckpointError, ConfigError
 from metarl.outer.base import Outcome, OuterLoop, State, TaskSource, require_finite
+from metarl.outer.meta_gradient import Batch
 from metarl.outer.optimisers import Optimiser
 from metarl.outer.vectors import total_norm
 from metarl.problems.base import Tasks
@@ -72,11 +73,24 @@ class Pretraining(OuterLoop):
         drawn = {name: bound * (2 * torch.rand(shape, generator=generator) - 1) for name, shape in shapes.items()}
         return {"classifier": {name: value.to(meta["theta"]) for name, value in drawn.items()}, "optimizer": {}}
 
-    def step(
-        self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True
+    def require_state(self, ours: State, theirs: State) -> None:
+        """Raise CheckpointError if the checkpoint's classifier is of other classes."""
+        counts = [{name: len(value) for name, value in state["classifier"].items()} for state in (theirs, ours)]
+        if counts[0] != counts[1]:
+            raise CheckpointError(
+                f"the checkpoint's pretraining told {counts[0]} classes apart, but the training split has {counts[1]}: "
+                "hand in the same data"
+            )
+
+    def gather(self, adapter: Adapter, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Batch:
+        """Return the labelled images as they are: nothing is adapted."""
+        return Batch([], tasks, len(tasks.inputs))
+
+    def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:
         """Take one step on a batch of labelled images."""
-        examples: Examples = tasks
+        examples: Examples = batch.query
         values = learned(meta) | {CLASSIFIER + name: value for name, value in state["classifier"].items()}
         network = [name for name in values if name in ("theta", "shared") or name.startswith(CLASSIFIER)]
 

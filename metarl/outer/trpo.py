@@ -15,10 +15,9 @@ from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta, learned
 from metarl.errors import ConfigError, require_between, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
-from metarl.outer.meta_gradient import Batch, gather
+from metarl.outer.meta_gradient import Batch
 from metarl.outer.vectors import flatten, split
-from metarl.problems.base import Tasks
-from metarl.problems.policy import PolicyProblem, Trajectories
+from metarl.problems.policy import PolicyProblem, Samples
 
 Product = Callable[[Tensor], Tensor]
 
@@ -61,14 +60,13 @@ class TRPO(OuterLoop):
         if adapter.steps == 0:
             raise ConfigError("inner_steps=0 leaves TRPO no adaptation to improve: take at least one")
 
-    def step(
-        self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True
-    ) -> tuple[Outcome, State]:
-        """Sample, adapt, sample with the adapted policies, and take one trust-region step."""
-        batch = gather(adapter, meta, tasks, generator)
-        return self.improve(adapter, meta, learned(meta), batch, generator), state
-
     def improve(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
+    ) -> tuple[Outcome, State]:
+        """Take one trust-region step with all that is learned."""
+        return self.natural_step(adapter, meta, learned(meta), batch, generator), state
+
+    def natural_step(
         self, adapter: Adapter, meta: Meta, moving: Meta, batch: Batch, generator: torch.Generator, length: float = 1.0
     ) -> Outcome:
         """Take one trust-region step with experience that was collected.
@@ -164,7 +162,7 @@ class _Policies:
         problem = adapter.problem
         assert isinstance(problem, PolicyProblem), "its check refuses others"
         self.adapter, self.problem, self.moving, self.meta, self.batch, self.path = adapter, problem, moving, meta, batch, path
-        self.query: Trajectories = batch.query
+        self.query: Samples = batch.query
         steps = self.query.lengths.sum(1)
         # every time-step of the meta-batch counts alike; times the processes, so that their mean is the sum
         self.step_weights = self.query.weights * (steps / processes.mean(steps.sum()))[:, None]
@@ -186,7 +184,7 @@ class _Policies:
 
     def mean_kl(self, moving: Meta, adapted: Adapted) -> Tensor:
         """Return KL(old || new) averaged over all time-steps of all tasks, shape ()."""
-        kl = self.problem.distribution.kl(self.query.parameters, self.outputs(moving, adapted))
+        kl = self.problem.distribution.kl(self.query.distribution_parameters, self.outputs(moving, adapted))
         return processes.mean((kl * self.step_weights).sum())
 
     def thinned(self, fraction: float, generator: torch.Generator) -> "_Policies":

@@ -1,171 +1,199 @@
-"""Policies: the experience is trajectories sampled with theta, the loss a policy-gradient surrogate."""
+"""Policies: the experience is sampled with the learner, the loss a policy-gradient surrogate."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from metarl.errors import require_between, require_positive, unknown_name
-from metarl.learner import Learner
-from metarl.problems.base import Phase, Problem
-from metarl.problems.distributions import Distribution
-from metarl.problems.returns import Normalisation, discounted_sums, generalised_advantages, linear_baseline, normalise
-from metarl.problems.rollout import TensorVectorEnv, rollout
+from metarl.problems.base import Apply, Phase, Problem
+from metarl.problems.returns import (
+    TimeLimit,
+    Values,
+    discounted_sums,
+    generalised_advantages,
+    has_signal,
+    linear_baseline,
+    normalise,
+)
+from metarl.problems.rollouts import Rollouts
+from metarl.sampling.distributions import Distribution
+from metarl.sampling.rollout import TensorVectorEnv, Trajectories, block_size, require_finite, sample
 
 
-class Trajectories(NamedTuple):
-    """Trajectories with their advantages, the trajectory and time axes flattened to ``samples``.
+class Samples(NamedTuple):
+    """Trajectories as a loss sees them: with advantages, the trajectory and time axes flattened to ``samples``.
+
+    Those that did not happen weigh nothing, and repeat what did.
 
     Attributes:
         observations: shape (tasks, samples, observation).
         actions: shape (tasks, samples, action), or (tasks, samples) if discrete.
         advantages: shape (tasks, samples).
         weights: 1 / (steps that happened in the task) where one did, else 0, shape (tasks, samples): sums are means.
-        parameters: of the distributions that the actions were drawn from, shape (tasks, samples, parameters).
+        distribution_parameters: of the distributions that actions were drawn from, shape (tasks, samples, size).
         log_probs: of the actions under them, shape (tasks, samples).
         returns: undiscounted, in the environment's own reward, shape (tasks, trajectories).
         lengths: steps of each trajectory, shape (tasks, trajectories).
+        without_signal: 1 where a task's rewards say nothing about its actions, else 0, shape (tasks,).
     """
 
     observations: Tensor
     actions: Tensor
     advantages: Tensor
     weights: Tensor
-    parameters: Tensor
+    distribution_parameters: Tensor
     log_probs: Tensor
     returns: Tensor
     lengths: Tensor
+    without_signal: Tensor
 
-    def subset(self, samples: Tensor) -> "Trajectories":
+    @property
+    def happened(self) -> Tensor:
+        """Which samples are steps that happened."""
+        return self.weights > 0
+
+    def subset(self, samples: Tensor) -> "Samples":
         """Return the chosen samples, indices of shape (n,), of every task, their weights scaled to sum to one."""
         weights = self.weights[:, samples]
         weights = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-        names = ("observations", "actions", "advantages", "parameters", "log_probs")
+        names = ("observations", "actions", "advantages", "distribution_parameters", "log_probs")
         return self._replace(weights=weights, **{name: getattr(self, name)[:, samples] for name in names})
 
 
-@dataclass(frozen=True)
-class Rollouts:
-    """How trajectories are sampled and turned into a loss; the defaults are Finn's for 2D navigation.
-
-    Raises:
-        ConfigError: a count or discount out of range.
-    """
-
-    trajectories: int = 20
-    """Trajectories sampled from each task, before and after each inner step."""
-    discount: float = 0.99
-    """Gamma."""
-    gae_lambda: float = 1.0
-    """Lambda of generalised advantage estimation; 1 is the return minus the baseline."""
-    advantages: Normalisation = "normalised"
-    """Each task's advantages centred and divided by their deviation, only centred, or raw."""
-    reward: Literal["plain", "squared"] = "plain"
-    """What the learner sees of a reward r: r itself, or sign(r) r^2 (returns are reported in r all the same)."""
-    baseline: Literal["linear", "none"] = "linear"
-    """The linear feature baseline, fitted to each task's own batch, or none."""
-    inner_loss: Literal["log-likelihood", "likelihood-ratio"] = "log-likelihood"
-    """The surrogate that the inner step descends: REINFORCE's, or the ratio's: same gradient, other curvature."""
-
-    vectorization: Literal["auto", "sync", "async"] = "auto"
-    """The family's own vector environment if it steps on tensors, else SyncVectorEnv; or AsyncVectorEnv: a process for each
-    of tasks x trajectories, so take few."""
-
-    def __post_init__(self) -> None:
-        require_positive(trajectories=self.trajectories)
-        for name, kind in get_type_hints(type(self)).items():
-            if get_args(kind) and getattr(self, name) not in get_args(kind):
-                raise unknown_name(name, getattr(self, name), get_args(kind))
-        require_between(0, 1, discount=self.discount, gae_lambda=self.gae_lambda)
-
-
-class PolicyProblem(Problem[Trajectories]):
-    """Meta-reinforcement learning with any vectorised task family.
+class PolicyProblem(Problem[Samples]):
+    """Meta-reinforcement learning with any task family.
 
     Args:
-        learner: maps observations to the action distribution's parameters.
-        distribution: the action distribution.
+        distribution: the action distribution; a policy's outputs are what parametrises it.
         make_env: returns a vector environment with the given number of rows.
         rollouts: how to sample, and how to make advantages.
     """
 
-    figure = "return"
+    metric = "return"
     on_policy = True
+    unit = "env_steps"
 
     def __init__(
-        self,
-        learner: Learner,
-        distribution: Distribution,
-        make_env: Callable[[int], TensorVectorEnv],
-        rollouts: Rollouts = Rollouts(),
+        self, distribution: Distribution, make_env: Callable[[int], TensorVectorEnv], rollouts: Rollouts = Rollouts()
     ) -> None:
-        self.learner = learner
         self.distribution = distribution
         self.rollouts = rollouts
         self._make_env = make_env
-        self._envs: dict[int, TensorVectorEnv] = {}
+        self._env: TensorVectorEnv | None = None
 
     def count(self, tasks: list[Any]) -> int:
         """Return how many tasks a meta-batch holds."""
         return len(tasks)
 
-    def collect(self, parameters: Tensor, tasks: list[Any], phase: Phase, generator: torch.Generator) -> Trajectories:
-        """Sample trajectories of every task with its parameters, and work out their advantages."""
-        rows = len(tasks) * self.rollouts.trajectories
-        if rows not in self._envs:
-            self._envs[rows] = self._make_env(rows)
-        batch = rollout(self._envs[rows], self.learner, self.distribution, parameters.detach(), tasks, generator)
+    def timesteps(self, experiences: list[Samples], count: int) -> Tensor:
+        """Return how many environment steps were taken, shape ()."""
+        return torch.stack([experience.lengths.sum() for experience in experiences]).sum()
+
+    def collect(self, apply: Apply, tasks: list[Any], phase: Phase, generator: torch.Generator) -> Samples:
+        """Sample trajectories of every task, and work out their advantages.
+
+        Args:
+            apply: the policies of all tasks, for observations of shape (tasks, trajectories, observation).
+            tasks: one for each of them.
+            phase: support and query are sampled alike.
+            generator: the run's.
+        """
         how = self.rollouts
-        rewards = batch.rewards if how.reward == "plain" else batch.rewards * batch.rewards.abs()
+        env = self._vector_env(block_size(len(tasks) * how.trajectories, how.max_envs))
+        trajectories = sample(env, apply, self.distribution, tasks, generator, how.trajectories, how.max_envs)
+        if how.time_limit_value:
+            cut_off = torch.where(trajectories.terminated[..., None], 0, trajectories.last_observations)
+            require_finite("observation at the time limit", cut_off, tasks)
+        return self.samples(trajectories)
+
+    def samples(self, trajectories: Trajectories) -> Samples:
+        """Return trajectories with their advantages."""
+        how, happened = self.rollouts, trajectories.happened
+        rewards = trajectories.rewards
+        if how.reward == "squared":
+            rewards = rewards * rewards.abs()
         returns = discounted_sums(rewards, how.discount)
-        if how.baseline == "linear":
-            values = linear_baseline(batch.observations, returns, batch.mask)
-        else:
-            values = torch.zeros_like(returns)
-        advantages = generalised_advantages(rewards, values, batch.mask, how.discount, how.gae_lambda)
-        advantages = normalise(advantages, batch.mask, how.advantages)
-        return Trajectories(
-            observations=batch.observations.flatten(1, 2),
-            actions=batch.actions.flatten(1, 2),
-            advantages=advantages.flatten(1, 2),
-            weights=(batch.mask / batch.mask.sum((1, 2), keepdim=True)).flatten(1, 2),
-            parameters=batch.parameters.flatten(1, 2),
-            log_probs=self.distribution.log_prob(batch.parameters, batch.actions).flatten(1, 2),
-            returns=batch.rewards.sum(2),
-            lengths=batch.mask.sum(2),
+        values = self._values(trajectories, returns)
+        advantages = generalised_advantages(rewards, values.steps, happened, how.discount, how.gae_lambda, values.final)
+        signal = has_signal(returns, advantages, happened)
+        lengths = happened.sum(2).to(rewards.dtype)
+        log_probs = self.distribution.log_prob(trajectories.distribution_parameters, trajectories.actions)
+        return Samples(
+            observations=trajectories.observations.flatten(1, 2),
+            actions=trajectories.actions.flatten(1, 2),
+            advantages=normalise(advantages, happened, how.advantages, signal).flatten(1, 2),
+            weights=(happened.to(rewards.dtype) / lengths.sum(1)[:, None, None]).flatten(1, 2),
+            distribution_parameters=trajectories.distribution_parameters.flatten(1, 2),
+            log_probs=log_probs.flatten(1, 2),
+            returns=trajectories.rewards.sum(2),
+            lengths=lengths,
+            without_signal=(~signal).to(rewards.dtype),
         )
 
-    def loss(self, parameters: Tensor, experience: Trajectories) -> Tensor:
+    def _values(self, trajectories: Trajectories, returns: Tensor) -> Values:
+        if self.rollouts.baseline == "none":
+            return Values(torch.zeros_like(returns), torch.zeros_like(returns[..., 0]))
+        limit = None
+        if self.rollouts.time_limit_value:
+            limit = TimeLimit(trajectories.last_observations, ~trajectories.terminated, self.rollouts.discount)
+        return linear_baseline(trajectories.observations, returns, trajectories.happened, limit=limit)
+
+    def loss(self, apply: Apply, experience: Samples) -> Tensor:
         r"""Return the inner loss of one task, whose gradient is the policy gradient: $-\overline{\log\pi(a|s)\,\hat A}$.
 
         Williams 1992 (REINFORCE) with advantages; the mean is over all the task's time-steps, as in Finn's code.
         """
         if self.rollouts.inner_loss == "likelihood-ratio":
-            return self.surrogate(parameters, experience)
-        log_probs = self.distribution.log_prob(self.outputs(parameters, experience), experience.actions)
-        return -(experience.weights * experience.advantages * log_probs).sum()
+            return self.surrogate(apply, experience)
+        log_probs = self._log_probs(apply, experience)
+        return -_sum(experience.weights * experience.advantages * log_probs, experience)
 
-    def outputs(self, parameters: Tensor, experience: Trajectories) -> Tensor:
-        """Return the action distributions of one task at its observations, shape (samples, parameters)."""
-        return self.learner(parameters, experience.observations)
+    def outputs(self, apply: Apply, experience: Samples) -> Tensor:
+        """Return one task's distribution parameters at its observations, shape (samples, size).
 
-    def surrogate(self, parameters: Tensor, experience: Trajectories) -> Tensor:
+        Where nothing happened they are those that the sample has, so that no derivative is taken there.
+        """
+        outputs, _ = apply(experience.observations)
+        return torch.where(experience.happened[:, None], outputs, experience.distribution_parameters)
+
+    def surrogate(self, apply: Apply, experience: Samples) -> Tensor:
         r"""Return TRPO's surrogate loss of one task, $-\overline{\frac{\pi(a|s)}{\pi_{old}(a|s)}\hat A}$, shape ().
 
         Schulman et al. 2015, "Trust Region Policy Optimization", eq. 14.
         """
-        log_probs = self.distribution.log_prob(self.outputs(parameters, experience), experience.actions)
-        return -(experience.weights * experience.advantages * (log_probs - experience.log_probs).exp()).sum()
+        log_ratios = self._log_probs(apply, experience) - experience.log_probs
+        # masked before the exponential: behind it, an overflow would come back as nought times infinity in the gradient
+        ratios = torch.where(experience.happened, log_ratios, 0).exp()
+        return -_sum(experience.weights * experience.advantages * ratios, experience)
 
-    def measure(self, parameters: Tensor, experience: Trajectories) -> dict[str, Tensor]:
-        """Return each task's mean undiscounted return, trajectory length, and entropy of its policy, each of shape (tasks,)."""
-        entropy = (self.distribution.entropy(experience.parameters) * experience.weights).sum(1)
-        return {"return": experience.returns.mean(1), "length": experience.lengths.mean(1), "entropy": entropy}
+    def _log_probs(self, apply: Apply, experience: Samples) -> Tensor:
+        return self.distribution.log_prob(self.outputs(apply, experience), experience.actions)
+
+    def measure(self, apply: Apply, experience: Samples) -> dict[str, Tensor]:
+        """Return one task's mean undiscounted return, trajectory length, entropy of its policy, and whether it lacks signal."""
+        return {
+            "return": experience.returns.mean(),
+            "length": experience.lengths.mean(),
+            "entropy": _sum(experience.weights * self.distribution.entropy(experience.distribution_parameters), experience),
+            "without_signal": experience.without_signal,
+        }
+
+    def _vector_env(self, rows: int) -> TensorVectorEnv:
+        """Return the environment, made anew if the one there is has another number of rows; there is never a second."""
+        if self._env is not None and self._env.num_envs not in (None, rows):
+            self.close()
+        if self._env is None:
+            self._env = self._make_env(rows)
+        return self._env
 
     def close(self) -> None:
-        """Close the vector environments."""
-        for env in self._envs.values():
-            env.close()
-        self._envs.clear()
+        """Close the vector environment."""
+        if self._env is not None:
+            self._env.close()
+        self._env = None
+
+
+def _sum(weighted: Tensor, experience: Samples) -> Tensor:
+    """Return the sum of one task's weighted values over the steps that happened, shape ()."""
+    return torch.where(experience.happened, weighted, 0).sum()

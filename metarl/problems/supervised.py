@@ -83,4 +83,4 @@ class SupervisedProblem(Problem[Examples]):
 
     def timesteps(self, experiences: list[Examples], count: int) -> Tensor:
         """Return the number of tasks, shape ()."""
-        return torch.tensor(count)
+        return torch.tensor(float(count))

@@ -34,7 +34,7 @@ class Adam(UpdateRule):
         [0.5, 1.5]
     """
 
-    width = 3
+    numbers_per_coordinate = 3
 
     def __init__(
         self, layout: Layout, rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from metarl.learner import Layout
 
@@ -25,7 +25,7 @@ class UpdateRule(nn.Module, ABC):
 
     rate_parameters: tuple[str, ...] = ()
     """The names of the parameters that are rates, so that hypergradient descent may move them as alpha."""
-    width: int = 1
+    numbers_per_coordinate: int = 1
     """How many numbers a step works with for each coordinate; evaluations take fewer tasks at once where it is large."""
 
     def __init__(self, layout: Layout) -> None:
@@ -63,8 +63,17 @@ class UpdateRule(nn.Module, ABC):
 
     def rates_of(self, meta: Mapping[str, Tensor], step: int = 0) -> Tensor | None:
         """Return ``rates`` under the rule's meta-learned parameters, which ``meta`` holds as ``"rule.<name>"``."""
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                parameter.copy_(meta[f"rule.{name}"])
-            rates = self.rates(step)
+        parameters = {name: value.detach() for name, value in meta.items() if name.startswith("rule.")}
+        rates: Tensor | None = functional_call(_Rates(self), parameters, step)
         return None if rates is None else rates.detach()
+
+
+class _Rates(nn.Module):
+    """A rule's rates as a module's output, so that ``functional_call`` reaches them."""
+
+    def __init__(self, rule: UpdateRule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, step: int) -> Tensor | None:
+        return self.rule.rates(step)

@@ -61,7 +61,7 @@ class MetaLSTM(UpdateRule):
         if rate is not None and not 0 < rate < 1:
             raise ConfigError(f"rate={rate!r} must lie in (0, 1): it is the value of a gate")
         self.hidden = hidden
-        self.width = 4 * hidden
+        self.numbers_per_coordinate = 4 * hidden
         self.preprocess = preprocess
         inputs = 4 if preprocess else 1
         self.input_weights = _uniform(4 * hidden, inputs)

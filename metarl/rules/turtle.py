@@ -77,7 +77,7 @@ class TURTLE(UpdateRule):
         if alpha not in ("uniform", "ones", "fixed"):
             raise ConfigError(f"alpha={alpha!r} must be 'uniform', 'ones' or 'fixed'")
         self.beta = beta
-        self.width = max(hidden, default=1)
+        self.numbers_per_coordinate = max(hidden, default=1)
         self.network = mlp(sum(COLUMNS.get(name, 1) for name in self.inputs), 1, hidden, activation, init="torch")
         if rate is not None:
             require_positive(rate=rate)

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from metarl.errors import ConfigError
-from metarl.problems.distributions import DiagonalGaussian, Distribution
+from metarl.normalisation import ObservationNorm
+from metarl.sampling.distributions import DiagonalGaussian, Distribution
 
 MIN_LOG_STD = math.log(1e-6)
 
 
 class StochasticPolicy(nn.Module):
-    """Maps observations, shape (..., observation), to distribution parameters, shape (..., parameters).
+    """Maps observations, shape (..., observation), to distribution parameters, shape (..., size).
 
     For continuous actions the network gives the mean, and the log standard deviation is a trainable vector that does not
     depend on the observation, as in MAML's and Meta-SGD's 2D navigation.
@@ -21,10 +22,13 @@ class StochasticPolicy(nn.Module):
         network: maps observations to ``distribution.outputs`` numbers: the mean, or the logits.
         distribution: the family of action distributions.
         log_std: where the log standard deviation starts; it is kept above log(1e-6).
+        normalised: the entries of an observation, if the network sees them less their mean and divided by their deviation;
+            0 if it sees them as they are.
     """
 
-    def __init__(self, network: nn.Module, distribution: Distribution, log_std: float = 0.0) -> None:
+    def __init__(self, network: nn.Module, distribution: Distribution, log_std: float = 0.0, normalised: int = 0) -> None:
         super().__init__()
+        self.norm = ObservationNorm(normalised) if normalised else nn.Identity()
         self.network = network
         self.distribution = distribution
         if isinstance(distribution, DiagonalGaussian):
@@ -32,7 +36,7 @@ class StochasticPolicy(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return the distribution's parameters at each observation."""
-        output: Tensor = self.network(observations)
+        output: Tensor = self.network(self.norm(observations))
         if not isinstance(self.distribution, DiagonalGaussian):
             return output
         log_std = self.log_std.clamp(min=MIN_LOG_STD)

@@ -1,0 +1,23 @@
+"""Prototypical Networks: Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning"."""
+
+from dataclasses import dataclass
+
+from metarl.adapters import Prototypes
+from metarl.agents.metric import MetricAgent, MetricOptions
+
+
+class ProtoNet(MetricAgent):
+    """Learns an embedding in which a class is the mean of its support examples.
+
+    See ``Agent`` for the arguments. Train with more ways than are tested, as the paper does, with the family's ``train_ways``:
+    ``ProtoNet("Conv4", "metarl/Omniglot-v0", env_kwargs={"ways": 5, "train_ways": 60})``.
+    """
+
+    @dataclass(frozen=True)
+    class Options(MetricOptions):
+        """What Prototypical Networks take."""
+
+        meta_batch: int | None = 1
+        """Episodes in an outer step; the paper's code takes one."""
+
+    adapter_class = Prototypes

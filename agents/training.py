@@ -1,0 +1,159 @@
+"""The training loop: outer steps, validations, the log, and callbacks, in this order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure
+
+from metarl import processes
+from metarl.errors import ConfigError, NonFiniteError, require_positive
+from metarl.logger import metrics, seconds_by_part
+from metarl.outer import Outcome
+from metarl.outer.base import State
+from metarl.outer.meta_gradient import Batch
+from metarl.problems.base import Tasks
+
+if TYPE_CHECKING:
+    from metarl.agents.base import Agent
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long is learned, and what is done on the way; see ``Agent.learn``.
+
+    Raises:
+        ConfigError: a count that is not positive.
+    """
+
+    iterations: int
+    log_interval: int
+    validate_every: int
+    validation_tasks: int
+    picture_every: int
+
+    def __post_init__(self) -> None:
+        require_positive(iterations=self.iterations, log_interval=self.log_interval, validation_tasks=self.validation_tasks)
+        if self.iterations != int(self.iterations):
+            raise ConfigError(f"iterations={self.iterations} must be a whole number")
+        if self.validate_every < 0 or self.picture_every < 0:
+            raise ConfigError(
+                f"validate_every={self.validate_every} and picture_every={self.picture_every} must not be negative"
+            )
+
+
+def learn(agent: Agent, plan: Plan, callback: Any, name: str, progress_bar: bool) -> None:
+    """Take the outer steps of a plan; see ``Agent.learn``."""
+    # a split with too few tasks is said before the work, not after some of it
+    for split, wanted in (("validation", plan.validate_every), ("test", plan.picture_every)):
+        if wanted:
+            agent.source.sample(1, split, torch.Generator(agent.device))
+    agent.start_logger(name)
+    hooks = agent.hooks(callback, int(plan.iterations), progress_bar)
+    hooks.on_training_start(locals(), globals())
+    try:
+        _learn(agent, plan, hooks)
+    finally:
+        hooks.on_training_end()
+
+
+def _learn(agent: Agent, plan: Plan, hooks: BaseCallback) -> None:
+    started, timesteps, since = perf_counter(), agent.num_timesteps, 0
+    for _ in range(int(plan.iterations)):
+        hooks.on_rollout_start()
+        report = (agent.iteration + 1) % plan.log_interval == 0
+        before = agent.meta
+        outcome = outer_step(agent, report)
+        since += 1
+        if report:
+            log = metrics(agent.adapter, before, outcome)
+            log |= seconds_by_part(agent.adapter, since)
+            _record(agent, log, outcome, max(perf_counter() - started, 1e-9), agent.num_timesteps - timesteps, since)
+        validated = bool(plan.validate_every) and agent.iteration % plan.validate_every == 0
+        if validated:
+            agent.validate(plan.validation_tasks)
+        if plan.picture_every and agent.iteration % plan.picture_every == 0:
+            for name, figure in agent.pictures().items():
+                agent.logger.record(f"pictures/{name}", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv"))
+        if report or validated:  # a validation is logged at the iteration that it is of
+            agent.logger.dump(agent.iteration)
+        if report:
+            started, timesteps, since = perf_counter(), agent.num_timesteps, 0
+        hooks.update_locals(locals())
+        hooks.on_rollout_end()
+        if not hooks.on_step():
+            break
+
+
+def outer_step(agent: Agent, report: bool) -> Outcome:
+    """Take one outer step.
+
+    Raises:
+        NonFiniteError: the step was refused; the agent is as before it.
+    """
+    before = stream_states(agent)
+    try:
+        with agent.adapter.clock("outer step"):
+            tasks, batch = gather(agent, report)
+            outcome, state = agent.outer.improve(agent.adapter, agent.meta, agent.outer_state, batch, agent.streams["noise"])
+    except NonFiniteError as error:
+        set_streams(agent, before)
+        raise NonFiniteError(f"iteration {agent.iteration + 1}: {error}") from error
+    absorb(agent, tasks, outcome, state)
+    return outcome
+
+
+def gather(agent: Agent, report: bool) -> tuple[Tasks, Batch]:
+    """Return everybody's tasks of an agent's next outer step, and this process's experience of its share of them."""
+    first = agent.iteration * agent.meta_batch
+    everybodys, tasks = agent.outer.draw(agent.source, agent.meta_batch, agent.streams["tasks"], first)
+    return everybodys, agent.outer.gather(agent.adapter, agent.meta, tasks, agent.streams["noise"], report)
+
+
+def absorb(agent: Agent, tasks: Tasks, outcome: Outcome, state: State) -> None:
+    """Let an agent be what an outer step on these tasks made of it."""
+    agent.meta, agent.outer_state = outcome.meta, state
+    agent.iteration += 1
+    agent.num_timesteps += _timesteps(agent, outcome)
+    if agent.adapter.learner.keeps_averages:
+        inputs = agent.source.inputs(tasks, outcome)
+        if inputs is not None:
+            agent.meta = agent.adapter.track(agent.meta, inputs)
+
+
+def stream_states(agent: Agent) -> dict[str, torch.Tensor]:
+    """Return where an agent's random streams are."""
+    return {name: generator.get_state() for name, generator in agent.streams.items()}
+
+
+def set_streams(agent: Agent, states: dict[str, torch.Tensor]) -> None:
+    """Put an agent's random streams back to where they were."""
+    for name, generator in agent.streams.items():
+        generator.set_state(states[name])
+
+
+def _timesteps(agent: Agent, outcome: Outcome) -> int:
+    """Return how many environment steps, tasks or images an outer step took, over all processes."""
+    adaptation = outcome.adaptation
+    batches = [] if adaptation is None else [*adaptation.experiences, outcome.query]
+    share = agent.adapter.problem.timesteps(batches, agent.meta_batch // processes.count())
+    return round(float(processes.mean(share)) * processes.count())
+
+
+def _record(agent: Agent, log: dict[str, float], outcome: Outcome, seconds: float, timesteps: int, iterations: int) -> None:
+    """Put one outer step's metrics into the log, and what a progress bar says of them into the agent."""
+    problem = agent.adapter.problem
+    log[f"time/{problem.unit}_per_second"] = timesteps / seconds
+    log["time/iterations_per_second"] = iterations / seconds
+    log[f"time/total_{problem.unit}"] = agent.num_timesteps
+    log["time/iterations"] = agent.iteration
+    for name, value in log.items():
+        agent.logger.record(name, value)
+    name = problem.metric
+    values = [log[key] for key in log if key.startswith(f"{name}/after_")]
+    ends = dict.fromkeys((values[0], values[-1])) if values else {}
+    agent.say(f"{name} {' -> '.join(f'{end:.2f}' for end in ends)}" if ends else f"loss {float(outcome.loss):.2f}")

@@ -1,0 +1,185 @@
+"""Task families as a task source: policies."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metarl import processes
+from metarl.adapters.base import Adapted, Adapter, Meta
+from metarl.agents.adapted import AdaptedPolicy
+from metarl.agents.sources import Source, name_of, refuse_class
+from metarl.errors import ConfigError, TaskError, unknown_name
+from metarl.networks import mlp
+from metarl.normalisation import BatchNorm
+from metarl.outer import Outcome
+from metarl.problems import PolicyProblem, Problem, Rollouts, Samples
+from metarl.registry import NETWORKS, World
+from metarl.sampling.distributions import Categorical, DiagonalGaussian, Distribution
+from metarl.sampling.rollout import TensorVectorEnv
+from metarl.sampling.spaces import flat_size
+from metarl.sampling.stochastic_policy import StochasticPolicy, check_fit
+from metarl.sampling.vector import make_vector_env
+
+
+class TrajectorySource(Source):
+    """Policies in a task family, sampled through its vector environment.
+
+    Args:
+        env: an environment with tasks.
+        rollouts: how trajectories are sampled.
+        device: of the tensors.
+        dtype: of observations and rewards.
+    """
+
+    world: ClassVar[World] = "policies"
+    default_meta_batch = 20
+    default_outer = "trpo"
+    problem: PolicyProblem
+    rollouts: Rollouts
+
+    def __init__(self, env: gym.Env[Any, Any], rollouts: Rollouts, device: torch.device, dtype: torch.dtype) -> None:
+        if not env.has_wrapper_attr("sample_tasks"):
+            raise TaskError(
+                f"env={name_of(env)} has no tasks: it needs sample_tasks(n, split) and reset(options={{'task': task}}); "
+                "wrap it in metarl.envs.TaskAdapter, or derive it from metarl.envs.TaskFamily"
+            )
+        self.env = env
+        self.rollouts = rollouts
+        self._like = torch.zeros(0, device=device, dtype=dtype)
+        self._entries = flat_size(env.observation_space)
+        self._distribution = _distribution(env.action_space)
+        self.problem = self._problem(env)
+
+    def _problem(self, env: gym.Env[Any, Any]) -> PolicyProblem:
+        how, like = self.rollouts, self._like
+
+        def make(rows: int) -> TensorVectorEnv:
+            return make_vector_env(env, rows, like, how.vectorisation, how.workers, how.worker_timeout)
+
+        return PolicyProblem(self._distribution, make, how)
+
+    def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
+        """Return a stochastic policy; see ``Source``.
+
+        Raises:
+            ConfigError: an adapter that compares classes, of which policies have none.
+        """
+        if embedding:
+            raise ConfigError(
+                f"env={name_of(self.env)} has policies, and this agent compares examples of classes: choose few-shot "
+                "classification, such as metarl/Omniglot-v0, or an agent that takes inner steps, such as MAML"
+            )
+        network = self._stochastic_policy(policy, policy_kwargs).to(self._like.device, self._like.dtype)
+        check_fit(network, self.example_inputs())
+        if any(isinstance(layer, (BatchNorm, nn.modules.batchnorm._BatchNorm)) for layer in network.modules()):
+            raise ConfigError(
+                f"policy={type(policy).__name__} has batch-norm layers: sampling sees other batches than the loss does, so "
+                "their statistics would differ; remove them, or normalise with Rollouts(normalise_observations=True)"
+            )
+        return network
+
+    def _stochastic_policy(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any]) -> StochasticPolicy:
+        kwargs = {"hidden": (100, 100), "log_std": 0.0, **policy_kwargs}
+        log_std, normalise = kwargs.pop("log_std"), self._entries if self.rollouts.normalise_observations else 0
+        refuse_class(policy)
+        if isinstance(policy, StochasticPolicy):
+            return policy
+        if isinstance(policy, nn.Module):
+            return StochasticPolicy(policy, self._distribution, log_std, normalise)
+        if policy != "MlpPolicy" and policy not in NETWORKS:
+            raise unknown_name("policy", policy, ["MlpPolicy"])
+        try:
+            if policy == "MlpPolicy":
+                network = mlp(self._entries, self._distribution.outputs, **kwargs)
+            else:
+                network = NETWORKS.load(policy)((self._entries,), self._distribution.outputs, **policy_kwargs)
+        except TypeError as error:
+            raise ConfigError(f"policy_kwargs={dict(policy_kwargs)!r} does not fit {policy}: {error}") from error
+        return StochasticPolicy(network, self._distribution, log_std, normalise)
+
+    def example_inputs(self) -> Tensor:
+        """Return one observation of zeros."""
+        return self._like.new_zeros(1, self._entries)
+
+    def first_inputs(self) -> None:
+        """Return None: what has been seen begins with the first outer step."""
+
+    def sample(self, n: int, split: str, generator: torch.Generator, first: int = 0) -> list[Any]:
+        """Return n tasks, drawn by the family from a seed that the run's generator gives."""
+        seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
+        self.env.reset(seed=seed)
+        # how much a reset draws may depend on the past, and a resumed run has none
+        self.env.unwrapped.np_random = np.random.default_rng(seed)
+        return list(self.env.get_wrapper_attr("sample_tasks")(n, split))
+
+    def batches(self, n: int, split: str, generator: torch.Generator, repeats: int, at_once: int) -> Iterator[list[Any]]:
+        """Yield the tasks in batches."""
+        tasks = [task for task in self.sample(n, split, generator) for _ in range(repeats)]
+        for start in range(0, len(tasks), at_once):
+            yield tasks[start : start + at_once]
+
+    def evaluation_batch(self, adapter: Adapter, meta: Meta, steps: int, meta_batch: int) -> int:
+        """Return the meta-batch, whose vector environment there is."""
+        return meta_batch
+
+    def slice(self, tasks: list[Any], rows: slice) -> list[Any]:
+        """Return some of the tasks."""
+        return tasks[rows]
+
+    def examples(self, n: int, generator: torch.Generator) -> Any:
+        """Raise ConfigError: policies have no classes."""
+        raise ConfigError("outer=Pretraining() needs image classes to tell apart; policies have none")
+
+    def inputs(self, tasks: list[Any], outcome: Outcome) -> Tensor | None:
+        """Return the observations of the outer step that were seen, shape (steps, entries)."""
+        query: Samples = outcome.query
+        return processes.everybodys(query.observations)[processes.everybodys(query.happened)]
+
+    def own_task(self, given: Any) -> tuple[Problem[Any], list[Any]]:
+        """Return the problem of the given environment's own task."""
+        if not isinstance(given, gym.Env):
+            raise ConfigError(f"adapt() of a policy needs an environment, not {type(given).__name__}")
+        self._require_spaces(given)
+        task = given.get_wrapper_attr("task") if given.has_wrapper_attr("task") else None
+        if task is None:
+            _, info = given.reset()
+            task = info.get("task")
+        return self._problem(given), [task]
+
+    def _require_spaces(self, given: gym.Env[Any, Any]) -> None:
+        for name in ("observation_space", "action_space"):
+            theirs, ours = getattr(given, name), getattr(self.env, name)
+            if type(theirs) is not type(ours) or theirs.shape != ours.shape or getattr(theirs, "n", 0) != getattr(ours, "n", 0):
+                raise ConfigError(f"env={given.unwrapped!r} has the {name} {theirs}; this agent was made for {ours}")
+
+    def elsewhere(self, env: gym.Env[Any, Any], embedding: bool) -> Self:
+        """Return a source whose trajectories come from another environment."""
+        if not env.has_wrapper_attr("sample_tasks"):
+            raise ConfigError(f"env={env.unwrapped!r} has no tasks: it needs sample_tasks(n, split)")
+        self._require_spaces(env)
+        other = copy.copy(self)
+        other.env = env
+        other.problem = self._problem(env)
+        return other
+
+    def split_of(self, observation: Any) -> list[Any] | None:
+        """Return None: a policy takes batches of observations as they are."""
+        return None
+
+    def wrap(self, adapter: Adapter, meta: Meta, adapted: Adapted) -> AdaptedPolicy:
+        """Return an SB3-style policy."""
+        spaces = self.env.observation_space, self.env.action_space
+        return AdaptedPolicy(*spaces, adapter, self._distribution, meta, adapted).to(self._like.device)
+
+
+def _distribution(space: gym.spaces.Space[Any]) -> Distribution:
+    if isinstance(space, gym.spaces.Box):
+        return DiagonalGaussian(int(np.prod(space.shape)))
+    if isinstance(space, gym.spaces.Discrete):
+        return Categorical(int(space.n))
+    raise ConfigError(f"env: the action space {space} is neither Box nor Discrete, and no other is supported")

@@ -1,0 +1,64 @@
+"""The options of sampling: how trajectories come about, and how a loss is made of them."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+from metarl.errors import ConfigError, require_between, require_positive, unknown_name
+from metarl.problems.returns import Normalisation
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """How trajectories are sampled and turned into a loss; the defaults are Finn's for 2D navigation.
+
+    Raises:
+        ConfigError: a count, discount or name out of range.
+    """
+
+    trajectories: int = 20
+    """Trajectories sampled from each task, before and after each inner step."""
+    discount: float = 0.99
+    """Gamma."""
+    gae_lambda: float = 1.0
+    """Lambda of generalised advantage estimation; 1 is the return minus the baseline."""
+    advantages: Normalisation = "normalised"
+    """Each task's advantages centred and divided by their deviation, only centred, or raw. A task whose rewards say nothing
+    (measure ``without_signal``) has advantages of zero, unless raw."""
+    reward: Literal["plain", "squared"] = "plain"
+    """What the learner sees of a reward r: r itself, or sign(r) r^2 (returns are reported in r all the same)."""
+    baseline: Literal["linear", "none"] = "linear"
+    """The linear feature baseline, fitted to each task's own batch (its mean return if that is short), or none."""
+    inner_loss: Literal["log-likelihood", "likelihood-ratio"] = "log-likelihood"
+    """The surrogate that the inner step descends: REINFORCE's, or the ratio's: same gradient, other curvature."""
+    time_limit_value: bool = False
+    """Whether what a time limit cuts off counts with the baseline's value; otherwise as nothing, as in Finn's code."""
+    normalise_observations: bool = False
+    """Whether the policy network sees observations less their mean and divided by their deviation, both learned with the
+    meta-parameters and the same for every task of a meta-batch."""
+    vectorisation: Literal["auto", "sync", "workers"] = "auto"
+    """The family's own vector environment if it steps on tensors, else rows one after another; always one after another; or
+    rows in a pool of worker processes, for slow simulators. All give the same trajectories."""
+    workers: int | None = None
+    """Worker processes; None for one to a core."""
+    worker_timeout: float = 300.0
+    """Seconds that a worker may take to reset or step its share of the rows."""
+    max_envs: int | None = None
+    """The most environments that exist at once: more rows are sampled in blocks. None for as many as there are rows."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value, options = getattr(self, name), get_args(kind)
+            if kind is bool and not isinstance(value, bool):
+                raise ConfigError(f"{name}={value!r} must be True or False")
+            if options and type(None) not in options and value not in options:
+                raise unknown_name(name, value, options)
+        for name in ("trajectories", "workers", "max_envs"):
+            value = getattr(self, name)
+            if value is not None or name == "trajectories":
+                require_positive(**{name: value})
+                if int(value) != value:
+                    raise ConfigError(f"{name}={value!r} must be a whole number")
+        require_between(0, 1, discount=self.discount, gae_lambda=self.gae_lambda)
+        require_positive(worker_timeout=self.worker_timeout)
+        if self.time_limit_value and self.baseline == "none":
+            raise ConfigError("time_limit_value=True needs a baseline to value what a time limit cuts off: baseline='linear'")
