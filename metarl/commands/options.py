@@ -8,6 +8,7 @@ import types
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -97,6 +98,11 @@ class Group:
 
 def options_of(cls: type[Any], without: Collection[str] = ()) -> tuple[Option, ...]:
     """Return the options that a dataclass's fields are, but for some."""
+    return tuple(option for option in _options_of(cls) if option.name not in without)
+
+
+@cache
+def _options_of(cls: type[Any]) -> tuple[Option, ...]:
     types_of, docs = get_type_hints(cls), field_docs(cls)
     return tuple(
         Option(
@@ -106,7 +112,7 @@ def options_of(cls: type[Any], without: Collection[str] = ()) -> tuple[Option, .
             docs.get(one.name, ""),
         )
         for one in fields(cls)
-        if one.name not in without and one.init
+        if one.init
     )
 
 

@@ -1,0 +1,415 @@
+"""Tables: where every number comes from, which way a difference goes, and what a row trains."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from metarl import registry
+from metarl.commands import crossings, report
+from metarl.commands.measure import measure, run_of
+from metarl.commands.run import Run
+from metarl.commands.table import Cell, Difference, Measured, Row, Table, Test, verdict
+from metarl.commands.tables import discover, turtle_table_4
+from metarl.errors import ConfigError, NonFiniteError
+from metarl.evaluation import Evaluation
+
+Test.__test__ = False  # no test class, for pytest
+NAMES = [entry.name for entry in discover()]
+BY_EVALUATION = [name for name in NAMES if registry.TABLES.load(name).reading is None]
+SKEW = (0.0, 0.0, 0.3)
+"""Added to the tasks' numbers, so that a median ends in .0 and a mean in .1."""
+
+
+class Fake:
+    """An agent whose numbers say where they came from: each is the place of an entry in a list of origins."""
+
+    def __init__(self, run, origins):
+        self.run, self.origins = run, origins
+        self.iteration, self.is_best = 0, False
+        self.best = {"score": -7.0, "iteration": 1}
+        self.adapter = SimpleNamespace(problem=SimpleNamespace(sign=-1))
+        self.learned = {}
+
+    def learn(self, iterations, **kwargs):
+        self.iteration, self.learned = iterations, {"iterations": iterations, **kwargs}
+        return self
+
+    def restore_best(self):
+        self.is_best = True
+        return self
+
+    def evaluate(self, tasks, steps=None, split="test", seed=None, repeats=1, env=None, env_kwargs=None):
+        measured = tuple(range((self.run.options.get("inner_steps", 0) if steps is None else steps) + 1))
+        columns = []
+        for step in measured:
+            self.origins.append(
+                {
+                    "run": self.run,
+                    "step": step,
+                    "is_last": step == measured[-1],
+                    "is_best": self.is_best,
+                    "iterations": self.iteration,
+                    "tasks": tasks,
+                    "steps": steps,
+                    "split": split,
+                    "repeats": repeats,
+                    "env": env,
+                    "env_kwargs": env_kwargs,
+                }
+            )
+            columns.append([len(self.origins) - 1 + skew for skew in SKEW])
+        return Evaluation("loss", np.array(columns).T, measured)
+
+
+def side_by_side(agents, iterations, validate_every, validation_tasks):
+    for agent in agents:
+        agent.learn(iterations, validate_every=validate_every, validation_tasks=validation_tasks)
+    return [iterations for _ in agents]
+
+
+@pytest.fixture
+def origins(monkeypatch):
+    found = []
+    monkeypatch.setattr(Run, "make", lambda run, **kwargs: Fake(run, found))
+    monkeypatch.setattr("metarl.agents.learn_side_by_side", side_by_side)
+    return found
+
+
+def origin_of(cell, number, origins):
+    """Return where a number came from, and check that it is the cell's statistic in the cell's unit."""
+    index = int(number.mean / cell.unit + 1e-6)
+    fraction = number.mean / cell.unit - index
+    assert fraction == pytest.approx(0.0 if cell.statistic == "median" else 0.1, abs=1e-6)
+    return origins[index]
+
+
+@pytest.mark.parametrize("name", BY_EVALUATION)
+def test_every_cell_is_read_from_its_own_trained_best_iterate_on_test_tasks(name, origins):
+    table = registry.TABLES.load(name)
+    for row in table.runs():
+        (numbers,) = measure(table, row, [3], 1.0, "data")
+        assert set(numbers) == {cell.name for cell in row.cells}
+        for cell in row.cells:
+            if cell.test is None:
+                assert numbers[cell.name] == Measured(7.0)  # a loss: minus the score
+                continue
+            origin = origin_of(cell, numbers[cell.name], origins)
+            assert origin["run"] == run_of(table, row, 3, 1.0, "data")
+            assert origin["run"].seed == 3
+            assert origin["is_best"]
+            assert origin["split"] == "test"
+            assert origin["iterations"] == origin["run"].iterations
+            assert origin["is_last"] or cell.step == origin["step"]
+        origins.clear()
+
+
+WHERE = [
+    ("maml-navigation", "our estimator, rate 0.05, after 0 steps", {"step": 0, "steps": 3, "tasks": 600}),
+    ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25, after 2 steps", {"step": 2, "steps": 3}),
+    ("maml-sine", "rate 0.001, after 5 steps", {"step": 5, "steps": 10, "tasks": 600}),
+    (
+        "meta-sgd-table-1",
+        "MAML, 5-shot training, 20-shot testing",
+        {
+            "step": 1,
+            "tasks": 100,
+            "repeats": 100,
+            "env_kwargs": {
+                "frequency": [0.8, 1.2],
+                "phase_sign": 1,
+                "shots": 20,
+                "queries": 100,
+                "query_inputs": "grid",
+            },
+        },
+    ),
+    ("meta-sgd-table-2", "5-way, MAML, 5-shot", {"step": 3, "steps": 3, "env_kwargs": {"shots": 5}}),
+    ("meta-sgd-table-2", "20-way, MAML, 1-shot", {"step": 5, "steps": None, "env_kwargs": {"shots": 1}}),
+    ("meta-sgd-table-3", "5-way 5-shot, MAML", {"step": 10, "steps": 10, "env": None}),
+    ("meta-sgd-table-3", "5-way 5-shot, LSTM", {"step": 8, "steps": None}),
+    ("meta-sgd-table-4", "best found, varying start: Meta-SGD", {"step": 1, "tasks": 600, "steps": None}),
+    ("methods-on-omniglot", "alphabets, MAML: median", {"step": 3, "steps": 3}),
+    ("methods-on-omniglot", "characters, ProtoNet: mean", {"step": 0, "steps": None}),
+    ("rules-on-navigation", "fixed start, TURTLE", {"step": 1, "tasks": 600}),
+    ("turtle-sine", "T=5, LSTM: test", {"step": 5, "tasks": 2000}),
+    ("turtle-table-1", "CUB, 5-shot, MAML: median", {"step": 10, "steps": 10, "env": None}),
+    ("turtle-table-1", "CUB, 5-shot, TURTLE: mean", {"step": 5, "steps": None}),
+    (
+        "turtle-table-3",
+        "1-shot, LSTM: median",
+        {
+            "step": 12,
+            "env": "metarl/CUB-v0",
+            "env_kwargs": {"shots": 1, "queries": 16, "classes": "turtle", "root": "data"},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "cell_name", "wanted"), WHERE)
+def test_a_cell_is_read_where_the_paper_says(name, cell_name, wanted, origins):
+    table = registry.TABLES.load(name)
+    row, cell = next((row, cell) for row in table.runs() for cell in row.cells if cell.name == cell_name)
+    (numbers,) = measure(table, row, [0], 1.0, "data")
+    origin = origin_of(cell, numbers[cell_name], origins)
+    assert {key: origin[key] for key in wanted} == wanted
+
+
+TRAINED = [
+    ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25", {"agent": "maml", "rate": [0.5, 0.25], "outer": "trpo"}),
+    ("maml-sine", "rate 0.001", {"agent": "maml", "rate": 0.001, "meta_batch": 25, "iterations": 70_000}),
+    (
+        "meta-sgd-table-1",
+        "MAML, 20-shot training",
+        {"agent": "maml", "rate": 0.01, "env_kwargs.shots": 20, "outer.clip_norm": 1.0},
+    ),
+    ("meta-sgd-table-2", "20-way, MAML", {"rate": 0.1, "inner_steps": 5, "env_kwargs.reduction": "sum over ways"}),
+    ("meta-sgd-table-2", "5-way, LSTM2", {"rate": None, "inner_steps": 8, "outer.clip_norm": 0.25, "outer.tasks_at_once": 8}),
+    ("meta-sgd-table-3", "20-way 5-shot, MAML", {"meta_batch": 2, "validate_every": 0, "outer.clip_value": 10.0}),
+    ("meta-sgd-table-3", "5-way 1-shot, LSTM", {"batch_norm": "support", "iterations": 75_000, "outer.clip_value": None}),
+    (
+        "meta-sgd-table-4",
+        "no clip, no scale, fixed start: MAML",
+        {"agent": "maml", "rate": 0.0005, "env_kwargs.action_scale": 1.0},
+    ),
+    (
+        "meta-sgd-table-4",
+        "best found, varying start: MAML",
+        {"env": "metarl/Navigation2DVaryingStart-v0", "rollouts.gae_lambda": 0.95},
+    ),
+    ("meta-sgd-table-4", "Finn's estimator, fixed start: Meta-SGD", {"agent": "meta-sgd", "rollouts.reward": "plain"}),
+    (
+        "methods-on-omniglot",
+        "characters, MAML",
+        {"rate": 0.4, "inner_clip": None, "outer.clip_task": None, "iterations": 15_000},
+    ),
+    ("methods-on-omniglot", "alphabets, Finetuning", {"rate": 0.01, "outer": "pretraining", "env_kwargs.characters": "lake"}),
+    (
+        "methods-on-omniglot",
+        "characters, ProtoNet",
+        {"agent": "protonet", "env_kwargs.train_ways": 20, "outer.halve_every": 2000},
+    ),
+    (
+        "rules-on-navigation",
+        "fixed start, LSTM2",
+        {"agent": "meta-lstm-2", "rate": 0.05, "inner_steps": 1, "outer.cg_iterations": 6},
+    ),
+    ("rules-on-navigation", "fixed start, Alpha MAML", {"outer": "hypergradient_descent", "outer.alpha_hyper": 2e-5}),
+    ("turtle-sine", "T=10, TURTLE, second order", {"beta": 0.3, "meta_batch": 4, "first_order": False, "validate_every": 625}),
+    ("turtle-sine", "T=5, MAML, first order", {"agent": "maml", "first_order": True, "meta_batch": 1, "validate_every": 2500}),
+    ("turtle-figure-1", "T=10, TURTLE with 3, first order", {"hidden": [20, 20, 20], "alpha": "fixed", "meta_batch": 1}),
+    ("turtle-table-1", "CUB, 1-shot, TURTLE", {"inputs": ["gradient", "gradient-history"], "env_kwargs.classes": "turtle"}),
+    (
+        "turtle-table-1",
+        "MiniImageNet, 5-shot, Baseline++",
+        {"agent": "baseline++", "iterations": 40_000, "outer": "pretraining"},
+    ),
+    ("turtle-table-3", "5-shot, LSTM2", {"env": "metarl/MiniImageNet-v0", "inner_steps": 8, "outer.clip_norm": 0.25}),
+    ("turtle-table-4", "5-shot, MAML", {"agent": "maml", "meta_batch": 2, "first_order": False, "inner_clip": 10.0}),
+    ("alpha-maml-sine", "alpha 0.1, beta 0.001: MAML", {"rate": 0.1, "outer.learning_rate": 1e-3, "outer.alpha_hyper": 0.0}),
+    (
+        "alpha-maml-figures",
+        "alpha 0.01, beta 0.0001: Alpha MAML, hyper-rates 0.01, 1e-05",
+        {"rate": 0.01, "outer.learning_rate": 1e-4, "outer.alpha_hyper": 0.01, "outer.beta_hyper": 1e-5, "env_kwargs.ways": 20},
+    ),
+]
+
+
+def value_of(run, key):
+    part, _, name = key.partition(".")
+    if name:
+        return {"outer": run.outer_options, "env_kwargs": run.env_kwargs, "rollouts": run.rollouts}[part][name]
+    value = run.options[key] if key in run.options else getattr(run, key)
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize(("name", "row", "wanted"), TRAINED)
+def test_a_row_trains_what_the_paper_says(name, row, wanted):
+    table = registry.TABLES.load(name)
+    run = run_of(table, table.row(row), 0, 1.0)
+    assert {key: value_of(run, key) for key in wanted} == wanted
+
+
+def test_every_table_has_cases_here():
+    assert {name for name, *_ in TRAINED} == set(NAMES)
+    seen_validation = {"turtle-figure-1"}  # reads validation alone, which its cells say
+    assert {name for name, *_ in WHERE} | seen_validation == set(BY_EVALUATION)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_are_distinct_and_differences_go_as_their_names_say(name):
+    table = registry.TABLES.load(name)
+    cells = [cell for _, cell in table.cells()]
+    names = [cell.name for cell in cells]
+    assert len(set(names)) == len(names)
+    for one in cells:
+        if isinstance(one, Difference):
+            left, right = one.name.split(" minus ")
+            assert {one.minuend, one.subtrahend} <= set(names)
+            assert left.split(": ")[-1] in one.minuend
+            assert right in one.subtrahend
+            assert right not in one.minuend
+
+
+def test_the_first_rate_of_meta_sgd_is_drawn_by_the_seed():
+    table = registry.TABLES.load("meta-sgd-table-1")
+    rates = [run_of(table, table.row("Meta-SGD, 5-shot training"), seed, 1.0).options["rate"] for seed in (0, 1)]
+    assert rates == [float(np.random.default_rng(seed).uniform(0.005, 0.1)) for seed in (0, 1)]
+
+
+def test_scale_shortens_a_run_and_validations_stay(origins):
+    settings = {"agent": "maml", "policy": "MLP", "env": "metarl/Sine-v0", "iterations": 1000, "validate_every": 100}
+    row = Row("r", {**settings, "gradient.compile": True}, (Cell("c"),))
+    table = Table("t", [row], validations=4, compiled_from=0.1)
+    run = run_of(table, row, 5, 0.05, "somewhere")
+    assert (run.iterations, run.seed, run.root, run.outer_options["compile"]) == (50, 5, "", False)
+    run = run_of(replace(table, needs_root=True), row, 5, 0.1, "somewhere")
+    assert (run.iterations, run.root, run.outer_options["compile"]) == (100, "somewhere", True)
+    for validations, every in ((4, 12), (1, 50), (0, 100)):
+        kept = []
+        monkey = replace(table, validations=validations)
+        numbers = measure(monkey, row, [0], 0.05, "")
+        kept.append(origins[-1]["run"].iterations)
+        assert numbers
+        assert kept == [50]
+        from metarl.commands.measure import _validate_every
+
+        assert _validate_every(monkey, replace(run, iterations=50)) == every
+
+
+def test_a_run_that_is_not_finite_is_read_as_far_as_it_came(monkeypatch):
+    class Stopping(Fake):
+        def learn(self, iterations, **kwargs):
+            raise NonFiniteError("too far")
+
+    monkeypatch.setattr(Run, "make", lambda run, **kwargs: Stopping(run, []))
+    row = Row("r", {"agent": "maml"}, (Cell("c"),))
+    assert measure(Table("t", [row]), row, [0], 1.0, "")[0]["c"].stopped
+
+
+def test_best_validation_without_a_validation_is_the_worst_there_is(monkeypatch):
+    agent = Fake(Run(), [])
+    agent.best = None
+    monkeypatch.setattr(Run, "make", lambda run, **kwargs: agent)
+    row = Row("r", {"agent": "maml"}, (Cell("c", test=None),))
+    assert measure(Table("t", [row]), row, [0], 1.0, "")[0]["c"].mean == float("inf")
+
+
+def test_seeds_side_by_side(origins):
+    table = registry.TABLES.load("turtle-sine")
+    found = measure(table, table.row("T=1, LSTM"), [4, 6], 0.1, "")
+    assert len(found) == 2
+    assert [origin["run"].seed for origin in origins if origin["is_last"]] == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("losses", "reached"),
+    [
+        ([5.0, 2.9, 2.4, 9.0, 9.0], {"first": 2, "both": 4}),
+        ([5.0, 4.0, 4.0, 4.0, 4.0], {"first": 20, "both": 20}),
+    ],
+)
+def test_iterations_to_a_loss(losses, reached, monkeypatch):
+    class Losing(Fake):
+        def learn(self, iterations, callback, **kwargs):
+            for loss in (losses * 10)[:iterations]:
+                self.iteration += 1
+                if not callback({"outcome": SimpleNamespace(loss=loss)}, {}):
+                    return
+
+    monkeypatch.setattr(Run, "make", lambda run, **kwargs: Losing(run, []))
+    monkeypatch.setattr(crossings, "CAP", 20)
+    found = crossings.count(
+        Run(), 1.0, {"first": (3.0, 1), "both": (6.0, 2)} if losses[1] < 3 else {"first": (3.0, 1), "both": (3.0, 2)}
+    )
+    wanted = {"first": 2, "both": 2} if losses[1] < 3 else {"first": 20, "both": 20}
+    assert {name: one.mean for name, one in found.items()} == wanted
+
+
+def test_running_times_are_ratios_to_first_order_maml(monkeypatch):
+    def timer(run, shots):
+        assert shots == 5
+        is_standard = run.agent == "maml" and run.options["first_order"]
+        return lambda: 2.0 if is_standard else 6.0
+
+    monkeypatch.setattr(turtle_table_4, "timer", timer)
+    table = turtle_table_4.TABLE
+    row = table.row("5-shot, LSTM")
+    (found,) = measure(table, row, [0], 1.0, "")
+    assert found == {"5-shot, LSTM / first-order MAML": Measured(3.0)}
+
+
+def test_a_step_that_was_not_measured_is_named():
+    evaluation = Evaluation("loss", np.zeros((2, 2)), (0, 50))
+    with pytest.raises(ConfigError, match="step=1 of 'c' was not measured: measured were"):
+        Measured.of(evaluation, Cell("c", step=1))
+    values = np.array([[1.0, 5.0], [3.0, 9.0]])
+    assert Measured.of(Evaluation("loss", values, (0, 50)), Cell("c", step=50, unit=100.0)).values == (500.0, 900.0)
+    assert Measured.of(Evaluation("loss", values, (0, 50)), Cell("c", step=0)).mean == 2.0
+
+
+def test_differences_are_paired_over_tasks():
+    one, other = Measured(2.0, 0.5, (1.0, 2.0, 3.0)), Measured(1.0, 0.5, (0.0, 1.0, 2.0))
+    assert one.minus(other) == Measured(1.0, 0.0, (1.0, 1.0, 1.0))
+    assert one.minus(Measured(1.5)) == Measured(0.5)
+
+
+def test_a_report_has_the_difference_of_what_was_measured():
+    table = Table("t", [Row("r", {}, (Cell("a"), Cell("b"))), Difference("b minus a", "b", "a")])
+    rows = report.rows_of(table, {"a": [Measured(1.0), Measured(2.0)], "b": [Measured(4.0), Measured(6.0)]}, 0.5)
+    assert [(row["cell"], row["ours"], row["ours_by_seed"]) for row in rows] == [
+        ("a (scale 0.5)", 1.5, [1.0, 2.0]),
+        ("b (scale 0.5)", 5.0, [4.0, 6.0]),
+        ("b minus a (scale 0.5)", 3.5, [3.0, 4.0]),
+    ]
+    assert [row["cell"] for row in report.rows_of(table, {"b": [Measured(4.0)]}, 1.0)] == ["b"]
+
+
+def test_seeds_that_are_not_finite_are_left_out_and_counted():
+    cell, table = Cell("c", 0.5), Table("t", [])
+    row = report.row_of(cell, [Measured(0.4, 0.1), Measured(float("inf"), float("nan")), Measured(0.6, 0.1)], table, 1.0)
+    assert (row["ours"], row["ours_ci"], row["ours_by_seed"]) == (0.5, 0.1, [0.4, None, 0.6])
+    assert row["verdict"] == "at least the paper's; 1 of 3 seeds not finite, left out"
+    assert report.row_of(cell, [Measured(float("nan"))], table, 1.0)["verdict"] == "not finite"
+    stopped = report.row_of(cell, [Measured(0.4, stopped=True)], replace(table, interval="seeds"), 1.0)
+    assert stopped["verdict"].endswith("1 of 1 seeds stopped early at a loss that was not finite")
+    over_seeds = report.row_of(cell, [Measured(1.0, 9.0), Measured(3.0, 9.0)], replace(table, interval="seeds"), 1.0)
+    assert over_seeds["ours_ci"] == round(1.96 * 2**0.5 / 2**0.5, 4)
+
+
+@pytest.mark.parametrize(
+    ("cell", "higher_is_better", "ours", "said"),
+    [
+        (Cell("c", 0.5, 0.1), False, 0.4, "at least the paper's"),
+        (Cell("c", 0.5, 0.1), False, 0.55, "within the paper's interval"),
+        (Cell("c", 0.5, 0.1), False, 0.7, "short by 0.20"),
+        (Cell("c", 0.5), False, 0.55, "short by 0.05"),
+        (Cell("c", -9.0), True, -8.0, "at least the paper's"),
+        (Cell("c", -9.0, 0.5), True, -9.4, "within the paper's interval"),
+        (Cell("c", -9.0, 0.5), True, -11.0, "short by 2.00"),
+        (Cell("c"), False, 1.0, "no published number"),
+        (Difference("d", "a", "b", 0.5), True, 0.1, "not below 0"),
+        (Difference("d", "a", "b", 0.5), True, -0.1, "not told apart from 0"),
+        (Difference("d", "a", "b", 0.5), False, -0.3, "below 0"),
+    ],
+)
+def test_verdicts(cell, higher_is_better, ours, said):
+    assert verdict(cell, ours, 0.2, higher_is_better) == said
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if registry.TABLES.load(name).picture])
+def test_a_tables_picture_draws_what_there_is(name):
+    table = registry.TABLES.load(name)
+    rows = [
+        {"cell": f"{cell.name} (scale 0.1)", "ours": 1.0 + i % 40, "ours_ci": 0.1, "ours_by_seed": [1.0 + i % 40]}
+        for i, (_, cell) in enumerate(table.cells())
+    ]
+    drawn = []
+    for part in (rows, rows[: len(rows) // 2], rows[:2]):
+        picture = table.picture(part, 0.1)
+        drawn.append(
+            sum(len(ax.texts) + len(ax.patches) + sum(len(line.get_xdata()) for line in ax.lines) for ax in picture.axes)
+        )
+    assert drawn[0] > drawn[1] > drawn[2]
