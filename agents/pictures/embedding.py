@@ -82,7 +82,7 @@ def in_two_dimensions(agent: Agent, unseen: Unseen, task: int) -> Points:
     if agent.options.distance == "cosine":
         both = functional.normalize(both, dim=1)
     projected, shares = principal_components(both)
-    queries, marks = projected.split([len(embedded), len(landmarks)])
+    queries, marks = torch.split(projected, [len(embedded), len(landmarks)])
     return Points(queries, targets.cpu(), predictions.cpu(), marks, classes.cpu(), shares)
 
 
