@@ -1,13 +1,14 @@
-"""What accompanies learning: a progress bar that shows the figure that matters, and checkpoints."""
+"""What accompanies learning: how far it is, with the metric that matters, and checkpoints."""
 
 import os
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 
 from metarl import processes
 from metarl.errors import require_positive
+from metarl.progress import Meter
 
 
 class ProgressCallback(BaseCallback):
@@ -20,28 +21,19 @@ class ProgressCallback(BaseCallback):
     def __init__(self, iterations: int) -> None:
         super().__init__()
         self._iterations = iterations
-        self._bar: Progress | None = None
+        self._meter: Meter | None = None
 
     def _on_training_start(self) -> None:
-        columns = (
-            BarColumn(30),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns)
-        self._task = self._bar.add_task("", total=self._iterations)
-        self._bar.start()
+        self._meter = Meter(self._iterations, Console(soft_wrap=True)).__enter__()
 
     def _on_step(self) -> bool:
-        assert self._bar is not None
-        self._bar.update(self._task, advance=1, description=self.model.summary())  # type: ignore[attr-defined]
+        assert self._meter is not None
+        self._meter.advance(text=self.model.summary())  # type: ignore[attr-defined]
         return True
 
     def _on_training_end(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._meter is not None:
+            self._meter.close()
 
 
 class SaveCallback(BaseCallback):
