@@ -18,6 +18,7 @@ from metarl.adapters import Adapter, GradientAdapter, Meta
 from metarl.adapters.base import has_seen_nothing
 from metarl.agents import building, pictures, saving, training
 from metarl.agents.options import GradientOptions, Options, checked, device_of, signature
+from metarl.agents.pictures import Pictures, Unseen, gradient_steps
 from metarl.agents.sb3 import SB3Habits
 from metarl.agents.sources import Source, make_env
 from metarl.errors import ConfigError, require_positive
@@ -128,6 +129,10 @@ class Agent(SB3Habits):
     def make_outer(self, outer: str | OuterLoop | None) -> OuterLoop:
         """Return the outer loop that a user's argument means."""
         return building.make_outer(outer, self.source.world, self.default_outer or self.source.default_outer)
+
+    def adapter_pictures(self, unseen: Unseen) -> Pictures:
+        """Return the pictures, by name, of what the adapter does; an agent of another kind of adapter says its own."""
+        return gradient_steps.draw(self, unseen)
 
     # -- learning
 
@@ -274,7 +279,7 @@ class Agent(SB3Habits):
             self.meta = dict(self.best["meta"])
         return self
 
-    def pictures(self) -> dict[str, Any]:
+    def pictures(self) -> Pictures:
         """Return matplotlib figures by name: adaptation on unseen tasks, and a learned rule's updates, gates and rates."""
         return pictures.draw(self)
 

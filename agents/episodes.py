@@ -1,8 +1,10 @@
 """Few-shot episodes as a task source: predictors."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import gymnasium as gym
 import numpy as np
@@ -12,12 +14,17 @@ from torch.utils._pytree import tree_map
 
 from metarl.adapters.base import Adapted, Adapter, Meta, shared
 from metarl.agents.adapted import AdaptedPredictor
+from metarl.agents.pictures import Pictures, Unseen
+from metarl.agents.pictures import episodes as episode_pictures
 from metarl.agents.sources import Source, name_of, refuse_class
 from metarl.errors import ConfigError, unknown_name
 from metarl.outer import Outcome
 from metarl.problems import Problem, SupervisedProblem
 from metarl.registry import NETWORKS, World
 from metarl.tasks import Episodes, Examples
+
+if TYPE_CHECKING:
+    from metarl.agents.base import Agent
 
 DRAWN_AT_ONCE = 1000
 """Episodes of an evaluation that are drawn together, at most."""
@@ -59,6 +66,11 @@ class EpisodeSource(Source):
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
         """Return one of the family's networks, a registered one, or the user's module; see ``Source``."""
         family = self.family
+        if embedding and self.problem.metric != "accuracy":
+            raise ConfigError(
+                f"env={name_of(self.env)} has no classes, and this agent compares examples of classes: choose few-shot "
+                "classification, such as metarl/Omniglot-v0, or an agent that takes inner steps, such as MAML"
+            )
         kwargs = {**policy_kwargs, **({"head": "none"} if embedding else {})}
         refuse_class(policy)
         if isinstance(policy, nn.Module):
@@ -202,3 +214,7 @@ class EpisodeSource(Source):
     def wrap(self, adapter: Adapter, meta: Meta, adapted: Adapted) -> AdaptedPredictor:
         """Return a predictor."""
         return AdaptedPredictor(adapter, meta, adapted, self.family.decide)
+
+    def pictures(self, agent: Agent, unseen: Unseen) -> Pictures:
+        """Return the family's pictures: curves or accuracies, images, filters."""
+        return episode_pictures.draw(agent, unseen, self.family)

@@ -10,6 +10,7 @@ from metarl.adapters import Adapter, Meta
 from metarl.adapters.metric import Distance, MetricAdapter
 from metarl.agents.base import Agent
 from metarl.agents.options import Options as CommonOptions
+from metarl.agents.pictures import Pictures, Unseen, embedding
 from metarl.learner import Learner
 from metarl.normalisation import Statistics
 
@@ -40,3 +41,7 @@ class MetricAgent(Agent):
             features = learner(theta, shared, self.source.example_inputs(), averages).flatten(1).shape[1]
         adapter = self.adapter_class(self.source.problem, learner, self.options.distance, features)
         return adapter, adapter.initial_meta(network)
+
+    def adapter_pictures(self, unseen: Unseen) -> Pictures:
+        """Return unseen episodes in the embedding."""
+        return embedding.draw(self, unseen)

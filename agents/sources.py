@@ -1,9 +1,11 @@
 """Task sources: where an agent's tasks come from, and what its learner is in their world."""
 
+from __future__ import annotations
+
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import gymnasium as gym
 import torch
@@ -15,6 +17,10 @@ from metarl.outer import Outcome
 from metarl.problems import Problem, Rollouts
 from metarl.problems.base import Tasks
 from metarl.registry import World
+
+if TYPE_CHECKING:
+    from metarl.agents.base import Agent
+    from metarl.agents.pictures import Pictures, Unseen
 
 
 class Source(ABC):
@@ -108,6 +114,10 @@ class Source(ABC):
     @abstractmethod
     def split_of(self, observation: Any) -> list[Any] | None:
         """Return the rows of an observation that a vector environment gave, each a task of its own; None for a single one."""
+
+    @abstractmethod
+    def pictures(self, agent: Agent, unseen: Unseen) -> Pictures:
+        """Return the pictures, by name, of what an agent made of unseen tasks of this source."""
 
 
 def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:

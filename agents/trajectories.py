@@ -1,8 +1,10 @@
 """Task families as a task source: policies."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.agents.adapted import AdaptedPolicy
+from metarl.agents.pictures import Pictures, Unseen, paths
 from metarl.agents.sources import Source, name_of, refuse_class
 from metarl.errors import ConfigError, TaskError, unknown_name
 from metarl.networks import mlp
@@ -24,6 +27,9 @@ from metarl.sampling.rollout import TensorVectorEnv
 from metarl.sampling.spaces import flat_size
 from metarl.sampling.stochastic_policy import StochasticPolicy, check_fit
 from metarl.sampling.vector import make_vector_env
+
+if TYPE_CHECKING:
+    from metarl.agents.base import Agent
 
 
 class TrajectorySource(Source):
@@ -175,6 +181,10 @@ class TrajectorySource(Source):
         """Return an SB3-style policy."""
         spaces = self.env.observation_space, self.env.action_space
         return AdaptedPolicy(*spaces, adapter, self._distribution, meta, adapted).to(self._like.device)
+
+    def pictures(self, agent: Agent, unseen: Unseen) -> Pictures:
+        """Return the paths of trajectories."""
+        return paths.draw(agent, unseen)
 
 
 def _distribution(space: gym.spaces.Space[Any]) -> Distribution:

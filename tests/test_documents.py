@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from metarl.__main__ import COMMANDS
+from metarl.commands.list import reference
 from metarl.commands.presets import PRESETS
 from metarl.commands.reproduce import TABLES
 from metarl.learner import Layout
@@ -65,3 +66,7 @@ def test_commands_name_what_exists(page):
             assert known is None or words[2] in known, line
         if words[:1] == ["make"]:
             assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), line
+
+
+def test_the_reference_page_is_what_the_registry_says():
+    assert (ROOT / "docs" / "reference.md").read_text() == reference(), "metarl list --markdown > docs/reference.md"

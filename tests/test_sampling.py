@@ -242,7 +242,7 @@ class TestProblem:
         problem = PolicyProblem(GAUSSIAN, lambda rows: script(torch.nan), Rollouts(trajectories=2))
         samples = problem.collect(linear(WEIGHTS), [0, 1], "support", generator())
         assert problem.count([0, 1]) == 2
-        assert problem.timesteps([samples, samples]).item() == 2 * (2 + 4 + 1 + 3)
+        assert problem.timesteps([samples, samples], 2).item() == 2 * (2 + 4 + 1 + 3)
         rewards = script(0.0).rewards
         measured = torch.vmap(lambda one: problem.measure(linear(WEIGHTS[0]), one))(samples)
         assert measured["return"].tolist() == pytest.approx([rewards[:2].sum().item() / 2, rewards[2:].sum().item() / 2])

@@ -109,20 +109,24 @@ def test_fisher_products_go_through_every_rule_and_distribution(world, rule):
     torch.testing.assert_close(product(vector), expected, rtol=1e-6, atol=1e-9)
 
 
-def thinned(agent, batch, rows):
-    """The policies on these samples only, as a draw of these would make them."""
-    count = batch.query.weights.shape[1]
-    order = torch.cat([rows, torch.tensor([i for i in range(count) if i not in rows.tolist()])])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "randperm", lambda *args, **kwargs: order)
-        return policies_of(agent, batch).thinned(len(rows) / count, torch.Generator())
+@pytest.fixture
+def drawn(monkeypatch):
+    """Let these samples be drawn; return their fraction."""
+
+    def let(batch, rows):
+        samples = range(batch.query.weights.shape[1])
+        order = torch.tensor([*rows, *(sample for sample in samples if sample not in rows)])
+        monkeypatch.setattr(torch, "randperm", lambda count, **kwargs: order)
+        return len(rows) / len(samples)
+
+    return let
 
 
-def test_a_fraction_of_the_time_steps_takes_every_step_where_it_truly_was():
+def test_a_fraction_of_the_time_steps_takes_every_step_where_it_truly_was(drawn):
     agent = level(2, lengths=(4, 3), inner_loss="likelihood-ratio")
     batch = gathered(agent)
-    rows = torch.tensor([0, 1, 6, 11])
-    part = thinned(agent, batch, rows)
+    rows = [0, 1, 6, 11]
+    part = policies_of(agent, batch).thinned(drawn(batch, rows), torch.Generator())
     for full, kept in zip(batch.experiences, part.batch.experiences, strict=True):
         assert torch.equal(kept.actions, full.actions[:, rows])
         torch.testing.assert_close(kept.weights.sum(1), torch.ones(2, dtype=torch.float64))
@@ -154,10 +158,11 @@ def test_a_true_path_changes_nothing_for_all_time_steps():
     torch.testing.assert_close(same, exact, rtol=1e-10, atol=1e-12)
 
 
-def test_the_product_on_a_fraction_is_of_the_dense_matrices_of_that_part():
+def test_the_product_on_a_fraction_is_of_the_dense_matrices_of_that_part(drawn):
     agent = level(1, lengths=(4, 3))
-    batch, rows = gathered(agent), torch.tensor([0, 5, 6, 11])
-    part = thinned(agent, batch, rows)
+    batch = gathered(agent)
+    fraction = drawn(batch, [0, 5, 6, 11])
+    part = policies_of(agent, batch).thinned(fraction, torch.Generator())
     problem, learner, expected = part.problem, agent.adapter.learner, torch.zeros(2, 2, dtype=torch.float64)
     none = agent.meta["theta"].new_zeros(0)
     steps = batch.query.lengths.sum(1)
@@ -177,10 +182,7 @@ def test_the_product_on_a_fraction_is_of_the_dense_matrices_of_that_part():
         information = torch.stack([problem.distribution.fisher(now, column) for column in jacobian.unbind(-1)], -1)  # F J
         weights = (steps[task] / steps.sum() * query.weights)[:, None, None]
         expected = expected + (weights * jacobian.mT @ information).sum(0)
-    with pytest.MonkeyPatch.context() as patch:
-        order = torch.cat([rows, torch.tensor([i for i in range(12) if i not in rows.tolist()])])
-        patch.setattr(torch, "randperm", lambda *args, **kwargs: order)
-        product = TRPO(damping=0.0, fisher_fraction=1 / 3)._fisher_product(policies_of(agent, batch), torch.Generator())
+    product = TRPO(damping=0.0, fisher_fraction=fraction)._fisher_product(policies_of(agent, batch), torch.Generator())
     torch.testing.assert_close(dense(product, 2), expected, rtol=1e-9, atol=1e-12)
 
 

@@ -90,8 +90,10 @@ def failing(mischief):
 def test_mischief_ends_the_pool_with_one_error(mischief, timeout, says):
     pool, processes = failing(mischief)
     pool._timeout = timeout  # once it has started, which takes longer on a busy machine
+    started = time.monotonic()
     with pytest.raises(WorkerError, match=says):
         pool.step(np.zeros((4, 1)))
+    assert time.monotonic() - started < 10
     assert all(gone(pid) for pid in processes)
     pool.close()  # there is nothing left to close
 

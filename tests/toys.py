@@ -16,7 +16,7 @@ LEVELS = {"train": 1.0, "validation": 2.0, "test": 3.0}
 
 
 class Line(EpisodeEnv):
-    """Lines through the origin: the support is the point at 1 (``shots`` times), the query the point at 2.
+    """Lines through the origin: the support is the point at 1 (``shots`` times), the query the point at 2 (``queries`` times).
 
     The slopes of a meta-batch are the given ones in turn, times the split's level. With one weight w the support loss is
     (w - slope)^2, its gradient 2 (w - slope), and the query loss 4 (w - slope)^2.
@@ -27,12 +27,10 @@ class Line(EpisodeEnv):
     output_size = 1
     bounds = {"slope": (np.array(-100, np.float32), np.array(100, np.float32))}
 
-    def __init__(self, slopes: tuple[float, ...] = (1.0,), shots: int = 1, noise: float = 0.0) -> None:
-        super().__init__(shots, 1)
+    def __init__(self, slopes: tuple[float, ...] = (1.0,), shots: int = 1, queries: int = 1) -> None:
+        super().__init__(shots, queries)
         self.slopes = slopes
-        self.noise = noise
-        points = gym.spaces.Box(-100, 100, (shots, 1), np.float32)
-        query = gym.spaces.Box(-100, 100, (1, 1), np.float32)
+        points, query = (gym.spaces.Box(-100, 100, (count, 1), np.float32) for count in (shots, queries))
         self.observation_space = gym.spaces.Dict(support_inputs=points, support_targets=points, query_inputs=query)
         self.action_space = query
 
@@ -41,10 +39,9 @@ class Line(EpisodeEnv):
         return torch.tensor(slopes, dtype=torch.float64)[:, None]
 
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
-        noise = self.noise * torch.rand(len(tasks), self.shots, 1, generator=generator, dtype=tasks.dtype)
         support = torch.ones(len(tasks), self.shots, 1, dtype=tasks.dtype)
-        query = torch.full((len(tasks), 1, 1), 2.0, dtype=tasks.dtype)
-        return Episodes(Examples(support, tasks[:, None] * support + noise), Examples(query, tasks[:, None] * query))
+        query = torch.full((len(tasks), self.queries, 1), 2.0, dtype=tasks.dtype)
+        return Episodes(*(Examples(inputs, tasks[:, None] * inputs) for inputs in (support, query)))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).square().mean()

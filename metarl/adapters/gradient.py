@@ -179,6 +179,11 @@ class GradientAdapter(Adapter):
             rates: Tensor | None = functional_call(self._methods, self._rule_values(meta), ("rates", step))
         return rates
 
+    def gates(self, meta: Meta, state: State) -> dict[str, Tensor]:
+        """Return what the rule's state after a step says of the step, by name, each of shape (tasks, P)."""
+        gates: dict[str, Tensor] = functional_call(self._methods, self._rule_values(meta), ("gates", state))
+        return gates
+
     def with_rule(self, rule: UpdateRule) -> Self:
         """Return the same adapter with another rule, which learns nothing of its own."""
         other = copy.copy(self)
@@ -190,7 +195,7 @@ class GradientAdapter(Adapter):
         gates = {
             f"{name.replace(' ', '_')}_of_step_{step}": values.mean()
             for step, state in enumerate(adaptation.states, start=1)
-            for name, values in functional_call(self._methods, self._rule_values(meta), ("gates", state)).items()
+            for name, values in self.gates(meta, state).items()
         }
         return super().report(meta, adaptation) | gates
 

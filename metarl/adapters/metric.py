@@ -59,6 +59,8 @@ class MetricAdapter(Adapter):
     """
 
     stage: ClassVar[str] = "support set"
+    landmark: ClassVar[str]
+    """What queries are compared with, in words."""
 
     def __init__(self, problem: Problem[Any], learner: Learner, distance: Distance, features: int = 0) -> None:
         if problem.metric != "accuracy":
@@ -75,6 +77,10 @@ class MetricAdapter(Adapter):
     @abstractmethod
     def summarise(self, embedded: Tensor, members: Tensor) -> Any:
         """Return what is kept of one support set, embedded to shape (examples, features); members as in ``Labelled``."""
+
+    @abstractmethod
+    def landmarks(self, kept: Any) -> tuple[Tensor, Tensor]:
+        """Return what queries are compared with, shape (landmarks, features), and the classes of that, shape (landmarks,)."""
 
     @abstractmethod
     def logits(self, embedded: Tensor, kept: Any) -> Tensor:
@@ -110,16 +116,18 @@ class MetricAdapter(Adapter):
             moments = {}
             if self.learner.batch_norm == "support":
                 moments = self.learner.moments(meta["theta"], shared(meta), support.inputs)
-            embedded = self.learner(meta["theta"], shared(meta), support.inputs, moments or averages(meta))
-            return self.summarise(embedded.flatten(1), support.members), moments
+            return self.summarise(self.embed(meta, moments, support.inputs), support.members), moments
 
         return torch.vmap(one)(experiences[0])
 
     def apply(self, meta: Meta, adapted: Any, inputs: Tensor, state: State = ()) -> tuple[Tensor, State]:
         """Return the logits of one task's queries, shape (queries, ways), and the state as it was."""
         kept, moments = adapted
-        embedded = self.learner(meta["theta"], shared(meta), inputs, moments or averages(meta))
-        return self.logits(embedded.flatten(1), kept), state
+        return self.logits(self.embed(meta, moments, inputs), kept), state
+
+    def embed(self, meta: Meta, moments: Averages, inputs: Tensor) -> Tensor:
+        """Return the embeddings, shape (examples, features), of one task's inputs, with its moments if it has some."""
+        return self.learner(meta["theta"], shared(meta), inputs, moments or averages(meta)).flatten(1)
 
     def classifier_shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of a linear classifier of embeddings."""
@@ -137,9 +145,15 @@ class Prototypes(MetricAdapter):
     Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning", eqs. 1 and 2.
     """
 
+    landmark = "prototype"
+
     def summarise(self, embedded: Tensor, members: Tensor) -> Tensor:
         """Return the prototypes, shape (ways, features)."""
         return members.t() @ embedded / members.sum(0)[:, None]
+
+    def landmarks(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the prototypes."""
+        return kept, torch.arange(len(kept), device=kept.device)
 
     def logits(self, embedded: Tensor, kept: Tensor) -> Tensor:
         """Return minus the distances to the prototypes."""
@@ -149,9 +163,16 @@ class Prototypes(MetricAdapter):
 class NearestNeighbour(MetricAdapter):
     """The nearest neighbour: a class is as near as the nearest of its support examples."""
 
+    landmark = "support example"
+
     def summarise(self, embedded: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embedded examples, shape (examples, features), and their classes as columns."""
         return embedded, members
+
+    def landmarks(self, kept: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the embedded support examples."""
+        examples, members = kept
+        return examples, members.argmax(1)
 
     def logits(self, embedded: Tensor, kept: tuple[Tensor, Tensor]) -> Tensor:
         """Return for each class the similarity to the nearest support example of it."""

@@ -27,12 +27,17 @@ class List:
 
     what: tyro.conf.Positional[str] = ""
     """One sort of them, such as agents, or the name of a table."""
+    markdown: bool = False
+    """Print everything with all options as the page docs/reference.md."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    what = tyro.cli(List, args=arguments, prog="metarl list").what
-    console = Console()
+    given = tyro.cli(List, args=arguments, prog="metarl list")
+    what, console = given.what, Console()
+    if given.markdown:
+        print(reference(), end="")
+        return 0
     if what and what not in REGISTRIES:
         if what not in TABLES:
             raise unknown_name("what", what, [*REGISTRIES, *TABLES])
@@ -52,3 +57,27 @@ def _table(title: str, entries: list[Entry]) -> Table:
     for entry in entries:
         table.add_row(entry.name, entry.line)
     return table
+
+
+def reference() -> str:
+    """Return all names with their lines, and all options of agents, outer loops and rollouts, as a page of documents."""
+    from metarl.commands.options import Option, options_of
+    from metarl.problems import Rollouts
+
+    def options(cls: type) -> list[str]:
+        def row(option: Option) -> str:
+            default = "" if option.default is None else f"`{option.default!r}`"
+            return f"| `{option.name}` | {default} | {option.help.replace('|', '/')} |"
+
+        return ["", "| option | default | |", "|---|---|---|", *(row(option) for option in options_of(cls))]
+
+    lines = ["# Reference", "", "Whatever has a name, as `metarl list` prints it (`metarl list --markdown` makes this page)."]
+    for section, registry in REGISTRIES.items():
+        lines += ["", f"## {HEADINGS[section].partition(' (')[0].capitalize()}", "", "| name | |", "|---|---|"]
+        lines += [f"| `{entry.name}` | {entry.line} |" for entry in registry.entries()]
+    for section in ("agents", "outer-loops"):
+        for entry in REGISTRIES[section].entries():
+            cls = entry.load()
+            lines += ["", f"## `{entry.name}`: the options of `metarl.{cls.__name__}`", *options(getattr(cls, "Options", cls))]
+    lines += ["", "## Sampling: the options of `metarl.Rollouts`", *options(Rollouts)]
+    return "\n".join(lines) + "\n"

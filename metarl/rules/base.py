@@ -1,11 +1,9 @@
 """What an update rule is: one pure step from a gradient to new parameters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metarl.learner import Layout
 
@@ -60,20 +58,3 @@ class UpdateRule(nn.Module, ABC):
     def gates(self, state: State) -> dict[str, Tensor]:
         """Return what a state says of the step before it, by name, each of shape (P,), for logs and pictures; or nothing."""
         return {}
-
-    def rates_of(self, meta: Mapping[str, Tensor], step: int = 0) -> Tensor | None:
-        """Return ``rates`` under the rule's meta-learned parameters, which ``meta`` holds as ``"rule.<name>"``."""
-        parameters = {name: value.detach() for name, value in meta.items() if name.startswith("rule.")}
-        rates: Tensor | None = functional_call(_Rates(self), parameters, step)
-        return None if rates is None else rates.detach()
-
-
-class _Rates(nn.Module):
-    """A rule's rates as a module's output, so that ``functional_call`` reaches them."""
-
-    def __init__(self, rule: UpdateRule) -> None:
-        super().__init__()
-        self.rule = rule
-
-    def forward(self, step: int) -> Tensor | None:
-        return self.rule.rates(step)

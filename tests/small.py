@@ -1,0 +1,48 @@
+"""Every kind of agent in the worlds that it serves, small and in float64: the contract tests run over this table."""
+
+from typing import Any
+
+import metarl
+from metarl.agents import Agent
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent
+from tests import toys  # noqa: F401 - registers its environments
+from tests.worlds import WORLDS
+
+ADAM = GradientDescent(0.01)
+KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
+    "MAML by TRPO": (metarl.MAML, "navigation", {"outer": TRPO(damping=0.1, fisher_fraction=0.5)}),
+    "Meta-SGD by TRPO": (metarl.MetaSGD, "bandit", {"outer": TRPO(damping=0.1)}),
+    "MAML by policy gradient": (metarl.MAML, "varying start", {"outer": "policy_gradient"}),
+    "Alpha MAML by TRPO": (metarl.AlphaMAML, "navigation", {"outer": HypergradientDescent(trpo=TRPO(damping=0.1))}),
+    "normalised observations": (
+        metarl.MAML,
+        "navigation",
+        {"outer": ADAM, "rollouts": metarl.Rollouts(trajectories=3, normalise_observations=True)},
+    ),
+    "MAML": (metarl.MAML, "sine", {"rate": [0.1, 0.05], "learned": "layer-step", "inner_steps": 2, "outer": ADAM}),
+    "first-order MAML": (
+        metarl.MAML,
+        "sine",
+        {"first_order": True, "adapted": "head", "outer": GradientDescent(optimizer="NAdam")},
+    ),
+    "LSTM": (metarl.MetaLSTM, "sine", {"hidden": 3}),
+    "enhanced LSTM": (metarl.MetaLSTM2, "sine", {"hidden": 3, "inner_steps": 2, "outer": GradientDescent(clip_norm=0.25)}),
+    "TURTLE": (metarl.TURTLE, "sine", {"hidden": (4,), "inner_clip": 10.0, "outer": GradientDescent(clip_task=10.0)}),
+    "Alpha MAML": (metarl.AlphaMAML, "sine", {"rate": 0.03, "outer": HypergradientDescent(optimizer="Adam")}),
+    "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
+    "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
+    "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),
+    "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
+    "fine-tuning": (metarl.Finetuning, "images", {"inner_steps": 3}),
+    "Baseline++": (metarl.BaselinePlusPlus, "images", {"inner_steps": 3}),
+    "nearest neighbour": (metarl.NearestNeighbour, "images", {}),
+    "Baseline-finetune": (metarl.BaselineFinetune, "images", {"inner_steps": 3}),
+}
+LEARNING = [kind for kind in KINDS if kind != "from scratch"]
+
+
+def small(kind: str, **changes: Any) -> Agent:
+    """Return an agent of a kind."""
+    cls, world, options = KINDS[kind]
+    options = {"dtype": "float64", "device": "cpu", **WORLDS[world], **options, **changes}
+    return cls(options.pop("policy"), options.pop("env"), **options)
