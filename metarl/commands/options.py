@@ -5,7 +5,7 @@ import inspect
 import json
 import textwrap
 import types
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -98,7 +98,7 @@ class Group:
 
 def options_of(cls: type[Any], without: Collection[str] = ()) -> tuple[Option, ...]:
     """Return the options that a dataclass's fields are, but for some."""
-    kind: Hashable = cls
+    kind: Any = cls  # mypy takes a class for unhashable
     return tuple(option for option in _options_of(kind) if option.name not in without)
 
 
