@@ -16,11 +16,11 @@ from metarl.adapters.base import Adapted, Adapter, Meta, shared
 from metarl.agents.adapted import AdaptedPredictor
 from metarl.agents.pictures import Pictures, Unseen
 from metarl.agents.pictures import episodes as episode_pictures
-from metarl.agents.sources import Source, name_of, refuse_class
+from metarl.agents.sources import Source, name_of, refuse_class, users_network
 from metarl.errors import ConfigError, unknown_name
 from metarl.outer import Outcome
 from metarl.problems import Problem, SupervisedProblem
-from metarl.registry import NETWORKS, World
+from metarl.registry import World
 from metarl.tasks import Episodes, Examples
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class EpisodeSource(Source):
         refuse_class(policy)
         if isinstance(policy, nn.Module):
             module = policy
-        elif policy in family.networks or policy in NETWORKS:
-            make = family.networks.get(policy) or NETWORKS.load(policy)
+        elif make := family.networks.get(policy) or users_network(policy):
             try:
                 module = make(family.input_shape, family.output_size, **kwargs)
             except TypeError as error:

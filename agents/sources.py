@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import gymnasium as gym
@@ -16,7 +16,7 @@ from metarl.errors import ConfigError, unknown_name
 from metarl.outer import Outcome
 from metarl.problems import Problem, Rollouts
 from metarl.problems.base import Tasks
-from metarl.registry import World
+from metarl.registry import NETWORKS, World
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
@@ -146,6 +146,14 @@ def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym
 def name_of(env: gym.Env[Any, Any]) -> str:
     """Return what an error calls an environment."""
     return repr(env.spec.id if env.spec else env.unwrapped)
+
+
+def users_network(name: str) -> Callable[..., nn.Module] | None:
+    """Return what makes a network that a user registered; None for metarl's own, which fit the families that name them."""
+    if name not in NETWORKS or str(NETWORKS[name].target).startswith("metarl."):
+        return None
+    make: Callable[..., nn.Module] = NETWORKS.load(name)
+    return make
 
 
 def refuse_class(policy: Any) -> None:

@@ -15,13 +15,13 @@ from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.agents.adapted import AdaptedPolicy
 from metarl.agents.pictures import Pictures, Unseen, paths
-from metarl.agents.sources import Source, name_of, refuse_class
+from metarl.agents.sources import Source, name_of, refuse_class, users_network
 from metarl.errors import ConfigError, TaskError, unknown_name
 from metarl.networks import mlp
 from metarl.normalisation import BatchNorm
 from metarl.outer import Outcome
 from metarl.problems import PolicyProblem, Problem, Rollouts, Samples
-from metarl.registry import NETWORKS, World
+from metarl.registry import World
 from metarl.sampling.distributions import Categorical, DiagonalGaussian, Distribution
 from metarl.sampling.rollout import TensorVectorEnv
 from metarl.sampling.spaces import flat_size
@@ -97,13 +97,14 @@ class TrajectorySource(Source):
             return policy
         if isinstance(policy, nn.Module):
             return StochasticPolicy(policy, self._distribution, log_std, normalise)
-        if policy != "MlpPolicy" and policy not in NETWORKS:
+        make = users_network(policy)
+        if policy != "MlpPolicy" and make is None:
             raise unknown_name("policy", policy, ["MlpPolicy"])
         try:
-            if policy == "MlpPolicy":
+            if make is None:
                 network = mlp(self._entries, self._distribution.outputs, **kwargs)
             else:
-                network = NETWORKS.load(policy)((self._entries,), self._distribution.outputs, **policy_kwargs)
+                network = make((self._entries,), self._distribution.outputs, **policy_kwargs)
         except TypeError as error:
             raise ConfigError(f"policy_kwargs={dict(policy_kwargs)!r} does not fit {policy}: {error}") from error
         return StochasticPolicy(network, self._distribution, log_std, normalise)
