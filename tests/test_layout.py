@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [  # each imports only from those before it, and from itself
     ["metarl.errors", "metarl.clock", "metarl.streams"],
     ["metarl.registry"],
+    ["metarl.progress"],
     ["metarl.files", "metarl.tasks", "metarl.normalisation", "metarl.networks", "metarl.processes"],
     ["metarl.checkpoint"],
     ["metarl.learner"],
@@ -78,7 +79,9 @@ def test_every_module_has_a_floor():
 
 def test_the_adaptation_layer_knows_no_environment():
     # the registry announces families to Gymnasium, and knows nothing else of it
-    files_of_its_own = [path for path in (ROOT / "metarl").glob("*.py") if path.stem not in ("__init__", "__main__", "registry")]
+    files_of_its_own = [
+        path for path in (ROOT / "metarl").glob("*.py") if path.stem not in ("__init__", "__main__", "registry")
+    ]
     folders = ("rules", "problems", "adapters", "outer")
     for files in (files_of_its_own, *(python_files(f"metarl/{folder}") for folder in folders)):
         for path in files:
@@ -102,7 +105,9 @@ def test_rooms_are_linked():
 
 
 def test_importing_metarl_imports_no_environment():
-    code = "import sys, metarl; print(sorted(n for n in sys.modules if n.startswith(('metarl.', 'torch', 'stable_baselines3'))))"
+    code = (
+        "import sys, metarl; print(sorted(n for n in sys.modules if n.startswith(('metarl.', 'torch', 'stable_baselines3'))))"
+    )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert printed == "['metarl.errors', 'metarl.registry']"
 

@@ -121,7 +121,13 @@ def test_a_rule_of_one_s_own_needs_only_a_step():
 
     rule = Sign(TWO)
     assert walk(rule, vector(3, 3), [vector(5, -2)]).tolist() == [[2, 4]]
-    assert (rule.learned, rule.rates(), rule.gates(()), rule.numbers_per_coordinate, rule.rate_parameters) == (False, None, {}, 1, ())
+    assert (rule.learned, rule.rates(), rule.gates(()), rule.numbers_per_coordinate, rule.rate_parameters) == (
+        False,
+        None,
+        {},
+        1,
+        (),
+    )
 
 
 class TestGradientDescent:
