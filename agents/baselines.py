@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar, Self, cast
 
-from rich.console import Console
-from rich.progress import track
 from torch import nn
 
 from metarl.adapters import GradientAdapter
@@ -25,6 +23,7 @@ from metarl.learner import Layout
 from metarl.networks import CosineHead
 from metarl.normalisation import Statistics
 from metarl.outer import OuterLoop, Pretraining
+from metarl.progress import Meter
 from metarl.rules import Adam, GradientDescent, UpdateRule
 
 
@@ -184,9 +183,11 @@ class BaselineFinetune(Pretrained):
         scores: dict[tuple[float, float], float] = {}
         try:
             pairs = list(product(self.RATES, self.DECAYS))
-            for pair in track(pairs, "tuning the rates", console=Console(stderr=True), transient=True):
-                self._set_rule(self._decaying(*pair))
-                scores[pair] = self.evaluate(tasks, split="validation").mean[-1]
+            with Meter(len(pairs)) as meter:
+                for pair in pairs:
+                    self._set_rule(self._decaying(*pair))
+                    scores[pair] = self.evaluate(tasks, split="validation").mean[-1]
+                    meter.advance(text="tuning the rates")
         finally:  # interrupted: the best of those tried
             if scores:
                 self._set_rule(self._decaying(*max(scores, key=lambda pair: scores[pair])))

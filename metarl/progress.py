@@ -45,6 +45,10 @@ class Meter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away from what follows."""
         if self._bar is not None:
             self._bar.stop()
 

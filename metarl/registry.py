@@ -95,13 +95,6 @@ class FamilyEntry(Entry):
 
     spec: Mapping[str, Any] = field(default_factory=dict)
 
-    def announce(self) -> None:
-        """Register the id with Gymnasium, unless it is there."""
-        import gymnasium
-
-        if self.name not in gymnasium.registry:
-            gymnasium.register(self.name, entry_point=self.target, **dict(self.spec))
-
 
 E = TypeVar("E", bound=Entry)
 
@@ -244,12 +237,21 @@ class OuterLoops(Registry[OuterEntry]):
 
 
 class Families(Registry[FamilyEntry]):
-    """The task families and few-shot episodes: whatever is added is known to Gymnasium too."""
+    """The task families and few-shot episodes."""
+
+    _announce: Callable[[FamilyEntry], None] | None = None
 
     def add(self, entry: FamilyEntry) -> None:
-        """Add an entry, and register its id with Gymnasium."""
+        """Add an entry, and announce it."""
         super().add(entry)
-        entry.announce()
+        if self._announce is not None:
+            self._announce(entry)
+
+    def announce_to(self, announce: Callable[[FamilyEntry], None]) -> None:
+        """Call a function with every entry, now and when another is added: metarl's face tells Gymnasium of them."""
+        self._announce = announce
+        for entry in self._own().values():
+            announce(entry)
 
 
 def _described(entry: Entry) -> str:

@@ -9,7 +9,7 @@ from metarl.agents import callbacks
 
 
 class Model:
-    iteration = 0
+    iteration = num_timesteps = 0
 
     def summary(self):
         return f"loss {self.iteration}.00 -> 0.50"

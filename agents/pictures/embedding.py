@@ -40,24 +40,20 @@ class Points(NamedTuple):
 
 
 def draw(agent: Agent, unseen: Unseen) -> Pictures:
-    """Return ``"embedding"``: a panel an episode, a colour a class, queries of the wrong class ringed."""
+    """Return ``"embedding"``: a panel an episode, a colour a class; a misclassified query has a ring of the predicted one."""
     adapter: Any = agent.adapter
     figure = Figure(figsize=(5 * EPISODES + 1.5, 5), layout="constrained")
     for task, ax in enumerate(figure.subplots(1, EPISODES)):
         points = in_two_dimensions(agent, unseen, task)
         ways = int(points.classes.max()) + 1
         colours = colormaps["tab10"].resampled(10) if ways <= 10 else colormaps["turbo"].resampled(ways)
+        queries, landmarks, taken_for = (colours(c.numpy()) for c in (points.targets, points.classes, points.predictions))
         wrong = points.predictions != points.targets
-        ax.scatter(*points.queries.T, s=18, c=colours(points.targets.numpy()), label="query")
-        ax.scatter(*points.queries[wrong].T, s=90, facecolors="none", edgecolors="black", label="misclassified query")
-        ax.scatter(
-            *points.landmarks.T,
-            s=220,
-            marker="*",
-            c=colours(points.classes.numpy()),
-            edgecolors="black",
-            label=adapter.landmark,
-        )
+        ax.scatter(*points.queries.T, s=18, color=queries, label="query")
+        ringed = "misclassified query, ringed in the colour of the class it is taken for"
+        ax.scatter(*points.queries[wrong].T, s=90, facecolors="none", edgecolors=taken_for[wrong], linewidths=1.8, label=ringed)
+        size = 220 / (len(points.landmarks) / ways) ** 0.5  # many would hide the queries
+        ax.scatter(*points.landmarks.T, s=size, marker="*", c=landmarks, edgecolors="black", label=adapter.landmark)
         shares = [f"component {i + 1} ({100 * float(share):.0f}% of the variance)" for i, share in enumerate(points.shares)]
         ax.set(title=f"accuracy {1 - wrong.double().mean():.2f}", xlabel=shares[0], ylabel=shares[1], aspect="equal")
         ax.margins(0.08)
@@ -82,7 +78,7 @@ def in_two_dimensions(agent: Agent, unseen: Unseen, task: int) -> Points:
     if agent.options.distance == "cosine":
         both = functional.normalize(both, dim=1)
     projected, shares = principal_components(both)
-    queries, marks = projected.split([len(embedded), len(landmarks)])
+    queries, marks = torch.split(projected, [len(embedded), len(landmarks)])
     return Points(queries, targets.cpu(), predictions.cpu(), marks, classes.cpu(), shares)
 
 

@@ -104,7 +104,7 @@ def _gates(layout: Layout, gates: Sequence[dict[str, Tensor]]) -> Figure:
     apart = 0.5 / len(names)  # error bars side by side
     for ax, name in zip(axes, gates[0], strict=True):
         for layer, (label, colour) in enumerate(zip(names, _colours(len(names)), strict=True)):
-            values = [gate[name].cpu()[:, of_layer == layer].flatten().numpy() for gate in gates]
+            values = [gate[name].cpu()[..., of_layer == layer].flatten().numpy() for gate in gates]
             low, middle, high = np.quantile(values, (0.1, 0.5, 0.9), axis=1)
             at = steps + apart * (layer - (len(names) - 1) / 2)
             ax.errorbar(at, middle, [middle - low, high - middle], fmt="o-", markersize=4, capsize=2, color=colour, label=label)

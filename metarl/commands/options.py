@@ -98,11 +98,12 @@ class Group:
 
 def options_of(cls: type[Any], without: Collection[str] = ()) -> tuple[Option, ...]:
     """Return the options that a dataclass's fields are, but for some."""
-    return tuple(option for option in _options_of(cls) if option.name not in without)
+    kind: Any = cls  # mypy takes a class for unhashable
+    return tuple(option for option in _options_of(kind) if option.name not in without)
 
 
 @cache
-def _options_of(cls: type[Any]) -> tuple[Option, ...]:
+def _options_of(cls: Any) -> tuple[Option, ...]:
     types_of, docs = get_type_hints(cls), field_docs(cls)
     return tuple(
         Option(
@@ -138,6 +139,7 @@ def parse(groups: Sequence[Group], arguments: Sequence[str], prog: str, descript
     Raises:
         SystemExit: help was asked for, or a value does not fit.
     """
+    annotated: Any = Annotated  # its arguments are made at run time
     parts = []
     for number, group in enumerate(groups):
         members = [
@@ -150,10 +152,10 @@ def parse(groups: Sequence[Group], arguments: Sequence[str], prog: str, descript
         ]
         made = make_dataclass(f"Group{number}", members, frozen=True)
         about = tyro.conf.arg(name=group.prefix or group.title, help=group.description)
-        parts.append((f"group{number}", Annotated.__class_getitem__((made, about)), field(default_factory=made)))
+        parts.append((f"group{number}", annotated[made, about], field(default_factory=made)))
     whole = make_dataclass("Options", parts, frozen=True)
     filled = _with_none(groups, arguments)
-    parsed = tyro.cli(whole, args=filled, prog=prog, description=description, registry=JSON)
+    parsed: Any = tyro.cli(whole, args=filled, prog=prog, description=description, registry=JSON)
     return {
         group.full(one): getattr(getattr(parsed, f"group{number}"), one.name)
         for number, group in enumerate(groups)

@@ -103,10 +103,9 @@ def require_data(rows: Sequence[Row], root: str) -> None:
 
     import metarl  # noqa: F401 - registers the ids
 
-    envs = {row.settings["env"] for row in rows} | {
-        cell.test.env for row in rows for cell in row.cells if cell.test is not None
-    }
-    for env in sorted(envs - {None}):
+    envs = {str(row.settings["env"]) for row in rows}
+    envs |= {cell.test.env for row in rows for cell in row.cells if cell.test is not None and cell.test.env is not None}
+    for env in sorted(envs):
         gymnasium.make(env, root=root).close()
 
 

@@ -192,8 +192,9 @@ class Scope:
     def groups(self) -> tuple[Group, ...]:
         """The options of agent, outer loop and sampling, as far as they apply."""
         without = (*_SHARED, *self.agent.idle, *(_OF_PREDICTORS if self.world == "policies" else ()))
-        options = sorted(options_of(self.agent.load().Options, without), key=lambda option: option.name not in _FREQUENT)
-        found = [Group(self.agent.name, "", tuple(options), self.agent.line)]
+        options = options_of(self.agent.load().Options, without)
+        frequent_first = tuple(sorted(options, key=lambda option: option.name not in _FREQUENT))
+        found = [Group(self.agent.name, "", frequent_first, self.agent.line)]
         if self.outer is not None:
             options = options_of(self.outer.load(), [one.prefix for one in _nested(self.outer)])
             found.append(Group(self.outer.name, self.outer.prefix, options, f"{self.outer.name}: {self.outer.line}"))
