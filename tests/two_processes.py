@@ -36,7 +36,7 @@ RUNS: dict[str, Callable[[], Agent]] = {
     "bandit": lambda: metarl.MAML(*BANDIT, rate=1.0, outer=TRPO(damping=0.1), **POLICY),
     # episodes that all end early, at different steps, thinned: both processes must draw alike
     "thinned": lambda: metarl.MetaSGD(
-        *NAVIGATION, rate=0.05, env_kwargs={"action_scale": 0.5}, outer=TRPO(damping=0.1, fisher_fraction=0.5), **POLICY
+        *NAVIGATION, rate=0.05, env_kwargs={"action_scale": 0.5}, outer=TRPO(damping=1.0, fisher_fraction=0.5), **POLICY
     ),
     "sine": lambda: metarl.MetaSGD(*SINE, **ANY),
     "TURTLE": lambda: metarl.TURTLE(*SINE, inner_steps=3, inner_clip=10.0, **ANY),
