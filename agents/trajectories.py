@@ -98,6 +98,7 @@ class TrajectorySource(Source):
         if isinstance(policy, nn.Module):
             return StochasticPolicy(policy, self._distribution, log_std, normalise)
         make = users_network(policy)
+        network: nn.Module
         if policy != "MlpPolicy" and make is None:
             raise unknown_name("policy", policy, ["MlpPolicy"])
         try:
