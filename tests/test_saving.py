@@ -177,6 +177,14 @@ DAMAGE = {
         lambda content: {"outer_state": {"optimizer": {"theta": {"exp_avg": torch.tensor([torch.inf])}}, "steps": 1}},
         r"optimizer\.theta\.exp_avg holds infinities or nan",
     ),
+    "moments of another shape": (
+        lambda content: {"outer_state": {"optimizer": {"theta": {"exp_avg": torch.zeros(3)}}, "steps": 1}},
+        r"its optimiser's theta\.exp_avg is not of this agent's theta",
+    ),
+    "moments that are a list": (
+        lambda content: {"outer_state": {"optimizer": [1], "steps": 1}},
+        "is damaged",
+    ),
     "no steps of the outer loop": (damaged("outer_state", steps=...), "outer_state holds"),
     "steps that are no number": (damaged("outer_state", steps="x"), r"outer_state\.steps='x' is not a int"),
     "an outer state of another kind": (entry(outer_state=[1]), r"outer_state=\[1\] is not a dict"),
@@ -216,7 +224,7 @@ def test_damage_ends_in_one_clear_error(damage, content, tmp_path):
     path = checkpoint.write(tmp_path / "damaged", {name: value for name, value in changed.items() if value is not ...})
     with pytest.raises(CheckpointError, match=says) as failure:
         metarl.Agent.load(path)
-    assert "damaged.pt" in str(failure.value)
+    assert "checkpoint" in str(failure.value)
     assert "\n" not in str(failure.value)
 
 
