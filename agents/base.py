@@ -17,23 +17,19 @@ from metarl import checkpoint, processes
 from metarl.adapters import Adapter, GradientAdapter, Meta
 from metarl.adapters.base import has_seen_nothing
 from metarl.agents import building, pictures, saving, training
+from metarl.agents.judging import Judged, require_steps
 from metarl.agents.options import GradientOptions, Options, checked, device_of, signature
 from metarl.agents.pictures import Pictures, Unseen, gradient_steps
 from metarl.agents.sb3 import SB3Habits
-from metarl.agents.sources import Source, make_env
-from metarl.errors import ConfigError, require_positive
-from metarl.evaluation import Evaluation, evaluate, measured_steps
+from metarl.agents.sources import make_env
 from metarl.learner import Layout, Learner
 from metarl.outer import OuterLoop
-from metarl.problems import Problem, Rollouts
+from metarl.problems import Rollouts
 from metarl.rules import UpdateRule
 from metarl.streams import stream
 
-EVALUATION_SEED = 2**20
-"""The seed of evaluations unless another is given: agents are compared on the same tasks."""
 
-
-class Agent(SB3Habits):
+class Agent(SB3Habits, Judged):
     """Meta-trains a learner with an update rule, in any task family or few-shot episodes.
 
     Args:
@@ -72,7 +68,6 @@ class Agent(SB3Habits):
     """Whether the network is an embedding, without a layer for the classes."""
     default_outer: ClassVar[str | None] = None
     """The outer loop's name unless the user says; None for the world's own default."""
-    options: Any
 
     def __init__(
         self,
@@ -90,7 +85,7 @@ class Agent(SB3Habits):
         self.device = device_of(self.options.device)
         self.policy_name, self.env_name = (given if isinstance(given, str) else None for given in (policy, env))
         self.env = make_env(env, self.options.env_kwargs)
-        self.source: Source = building.make_source(self.env, self.options, rollouts, self.device)
+        self.source = building.make_source(self.env, self.options, rollouts, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.options.seed, "weights").initial_seed())
             network = self.source.network(policy, self.options.policy_kwargs, self.embeds)
@@ -180,9 +175,9 @@ class Agent(SB3Habits):
         Returns:
             An SB3-style policy, or a predictor.
         """
-        _require_steps(steps)
+        require_steps(steps)
         problem, tasks = self.source.own_task(env)
-        adapter = self._over(problem)
+        adapter = self.over(problem)
         try:
             with torch.no_grad(), processes.alone():
                 adaptation = adapter.adapt(self.meta, tasks, self.streams["adaptation"], steps)
@@ -207,77 +202,6 @@ class Agent(SB3Habits):
         if rows is not None:  # from a vector environment: each row is a task of its own
             return np.stack([self.predict(row)[0] for row in rows]), state
         return self.adapt(observation).predict(observation["query_inputs"]), state
-
-    def evaluate(
-        self,
-        tasks: int = 600,
-        steps: int | None = None,
-        *,
-        split: str = "test",
-        seed: int = EVALUATION_SEED,
-        repeats: int = 1,
-        env: str | gym.Env[Any, Any] | None = None,
-        env_kwargs: Mapping[str, Any] | None = None,
-    ) -> Evaluation:
-        """Measure returns, accuracies or losses after 0, 1, ... inner steps on unseen tasks, of another family too.
-
-        Args:
-            tasks: how many.
-            steps: inner steps, if other than in training.
-            split: ``"test"``, ``"validation"`` or ``"train"``.
-            seed: of tasks and noise: the same seed pairs two agents' evaluations.
-            repeats: adaptations to each task, with new data; a task's value is their mean.
-            env: another environment than in training, by id or made, of the same shapes: cross-domain evaluation.
-            env_kwargs: arguments of the environment that differ from those in training, such as ``{"shots": 10}``; all of
-                another environment's.
-
-        Raises:
-            ConfigError: a count out of range, or more tasks or repeats than a fixed set has.
-        """
-        require_positive(tasks=tasks, repeats=repeats)
-        _require_steps(steps)
-        source, made = self.source, self.env
-        if env is not None or env_kwargs is not None:
-            made = make_env(env, env_kwargs or {}) if env is not None else self._changed_env(env_kwargs or {})
-            source = self.source.elsewhere(made, self.embeds)
-        adapter = self._over(source.problem)
-        steps = self.adapter.steps if steps is None else steps
-        at_once = source.evaluation_batch(adapter, self.meta, steps, self.meta_batch)
-        batches = source.batches(tasks, split, stream(seed, "evaluation tasks", self.device), repeats, at_once)
-        try:
-            values = evaluate(adapter, self.meta, batches, stream(seed, "evaluation noise", self.device), steps)
-        finally:
-            if source is not self.source:
-                source.problem.close()
-            if made is not self.env and made is not env:  # made here, and done with
-                made.close()
-        values = values.reshape(tasks, repeats, -1).mean(axis=1)
-        learner = adapter.learner
-        return Evaluation(source.problem.metric, values, tuple(measured_steps(steps)), learner.batch_norm, adapter.stage)
-
-    def _over(self, problem: Problem[Any]) -> Adapter:
-        return self.adapter if problem is self.adapter.problem else self.adapter.over(problem)
-
-    def _changed_env(self, env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
-        if self.env.spec is None:
-            raise ConfigError("env_kwargs needs an environment with an id; this agent was given one that was never registered")
-        return make_env(self.env.spec.id, {**self.env.spec.kwargs, **env_kwargs})
-
-    def validate(self, tasks: int = 100) -> float:
-        """Evaluate on validation tasks, keep the meta-parameters if they are the best so far, and return the metric."""
-        evaluation = self.evaluate(tasks, split="validation", seed=EVALUATION_SEED + 1)
-        value = float(evaluation.mean[-1])
-        self.logger.record(f"validation/{evaluation.metric}", value)
-        score = self.adapter.problem.sign * value
-        if np.isfinite(score) and (self.best is None or score > self.best["score"]):
-            self.best = {"score": score, "iteration": self.iteration, "meta": dict(self.meta)}
-        return value
-
-    def restore_best(self) -> Self:
-        """Go back to the best meta-parameters by validation, if there was a validation."""
-        if self.best is not None:
-            self.meta = dict(self.best["meta"])
-        return self
 
     def pictures(self) -> Pictures:
         """Return matplotlib figures by name: adaptation on unseen tasks, and a learned rule's updates, gates and rates."""
@@ -329,8 +253,3 @@ def _signature(options: type[Options]) -> inspect.Signature:
     """Return a constructor's signature with the options by name."""
     before = [p for p in inspect.signature(Agent.__init__).parameters.values() if p.name not in ("self", "options")]
     return signature(options, before)
-
-
-def _require_steps(steps: int | None) -> None:
-    if steps is not None and (steps < 0 or int(steps) != steps):
-        raise ConfigError(f"steps={steps} must be a whole number, not negative")

@@ -1,27 +1,19 @@
-"""What accompanies learning: a progress bar that shows the figure that matters, and checkpoints."""
+"""What accompanies learning: progress with the metric that matters, and checkpoints."""
 
 import os
 from pathlib import Path
-from time import perf_counter
 
 from rich import get_console
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
 from metarl import processes
 from metarl.errors import require_positive
-
-LINES = 10
-"""Lines that a run without a terminal prints, at most."""
-LINE_SECONDS = 30.0
-"""Seconds between two of them, at least."""
+from metarl.progress import Meter
 
 
 class ProgressCallback(BaseCallback):
-    """Shows iterations done, time left, and the return or loss before and after adaptation.
-
-    On a terminal as a bar; elsewhere, such as in a file, as a line now and then and one at the end.
+    """Shows iterations done, time left, and the return or loss before and after adaptation; see ``Meter``.
 
     Args:
         iterations: how many will be done.
@@ -32,74 +24,19 @@ class ProgressCallback(BaseCallback):
         super().__init__()
         self._iterations = iterations
         self._console = console or get_console()
-        self._display: _Bar | _Lines | None = None
+        self._meter: Meter | None = None
 
     def _on_training_start(self) -> None:
-        bar = self._console.is_terminal or self._console.is_jupyter
-        self._display = (_Bar if bar else _Lines)(self._iterations, self._console)
+        self._meter = Meter(self._iterations, self._console).__enter__()
 
     def _on_step(self) -> bool:
-        assert self._display is not None
-        self._display.advance(self.model.summary())  # type: ignore[attr-defined]
+        assert self._meter is not None
+        self._meter.advance(text=self.model.summary())  # type: ignore[attr-defined]
         return True
 
     def _on_training_end(self) -> None:
-        if self._display is not None:
-            self._display.stop()
-
-
-class _Bar:
-    """Progress as a bar that grows."""
-
-    def __init__(self, iterations: int, console: Console) -> None:
-        columns = (
-            BarColumn(30),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=console)
-        self._task = self._progress.add_task("", total=iterations)
-        self._progress.start()
-
-    def advance(self, summary: str) -> None:
-        """Show one more iteration."""
-        self._progress.update(self._task, advance=1, description=summary)
-
-    def stop(self) -> None:
-        """Leave the bar as it is."""
-        self._progress.stop()
-
-
-class _Lines:
-    """Progress as lines: after every tenth of the iterations, but not before 30 seconds have gone by since the last."""
-
-    def __init__(self, iterations: int, console: Console) -> None:
-        self._iterations = iterations
-        self._console = console
-        self._done = self._said = 0
-        self._start = self._last = perf_counter()
-        self._summary = ""
-
-    def advance(self, summary: str) -> None:
-        """Count one more iteration, and print a line if it is time for one."""
-        self._done += 1
-        self._summary = summary
-        far = (self._done - self._said) * LINES >= self._iterations
-        if far and perf_counter() - self._last >= LINE_SECONDS:
-            self._say()
-
-    def stop(self) -> None:
-        """Print where it ended, if that has not been said."""
-        if self._done > self._said:
-            self._say()
-
-    def _say(self) -> None:
-        self._said, self._last = self._done, perf_counter()
-        seconds = f"{self._last - self._start:.0f} s"
-        parts = [f"iteration {self._done} of {self._iterations}", seconds, *filter(None, [self._summary])]
-        self._console.print(", ".join(parts), highlight=False, markup=False, soft_wrap=True)
+        if self._meter is not None:
+            self._meter.close()
 
 
 class SaveCallback(BaseCallback):

@@ -71,6 +71,10 @@ class EpisodeSource(Source):
                 f"env={name_of(self.env)} has no classes, and this agent compares examples of classes: choose few-shot "
                 "classification, such as metarl/Omniglot-v0, or an agent that takes inner steps, such as MAML"
             )
+        if embedding and policy_kwargs.get("head", "none") != "none":
+            raise ConfigError(
+                f"policy_kwargs={dict(policy_kwargs)!r}: this agent compares features, and its network has no head: leave it out"
+            )
         kwargs = {**policy_kwargs, **({"head": "none"} if embedding else {})}
         refuse_class(policy)
         if isinstance(policy, nn.Module):

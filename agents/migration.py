@@ -73,7 +73,7 @@ def _current(held: Mapping[str, Any]) -> dict[str, Any]:
         "rollouts": rollouts,
         "meta": meta,
         "outer_state": _outer_state(name, outer["name"], held["outer"], learned, held["iteration"]),
-        "streams": {"tasks": held["generator"]},
+        "streams": {"tasks": held["generator"], "noise": None, "adaptation": None},  # it had one for all
         "device": held["device"],
         "iteration": held["iteration"],
         "num_timesteps": held["num_timesteps"],

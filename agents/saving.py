@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from metarl import checkpoint
 from metarl.agents import migration
+from metarl.agents.options import device_of
 from metarl.errors import CheckpointError, ConfigError
 from metarl.outer import OuterLoop
 from metarl.problems import Rollouts
@@ -68,7 +69,7 @@ def content(agent: Agent) -> dict[str, Any]:
         "policy": agent.policy_name,
         "env": agent.env_name,
         "options": options,
-        "outer": {"name": _outer_name(agent.outer), **agent.outer.options()},
+        "outer": {"name": _outer_name(agent), **agent.outer.options()},
         "rollouts": None if agent.source.rollouts is None else asdict(agent.source.rollouts),
         "meta": {name: value.detach().cpu() for name, value in agent.meta.items()},
         "outer_state": agent.outer_state,
@@ -85,13 +86,18 @@ def load(cls: type[Agent], path: str | os.PathLike[str], given: Given) -> Any:
     read = checkpoint.read(path)
     held = migration.current(read) if read["version"] < checkpoint.VERSION else read
     _require_entries(path, held)
+    device_of(given.device)  # what is handed in is not the checkpoint's fault
     kind = _class(cls, path, held["agent"])
-    arguments = _arguments(path, held, given)
     try:
-        agent = kind(**arguments)
-    except (TypeError, AttributeError, KeyError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged: its arguments do not make a {kind.__name__}: {error}") from error
-    _restore(path, held, agent)
+        agent = kind(**_arguments(path, held, given))
+    except (ConfigError, TypeError, AttributeError, KeyError) as error:
+        raise CheckpointError(f"checkpoint {path} does not make a {kind.__name__}: {error}") from error
+    try:
+        _restore(path, held, agent)
+    except CheckpointError:
+        raise
+    except (TypeError, AttributeError, KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: {error}; use an earlier checkpoint") from error
     return agent
 
 
@@ -159,14 +165,11 @@ def _arguments(path: str | os.PathLike[str], held: Mapping[str, Any], given: Giv
     options["env_kwargs"] = {} if isinstance(env, gym.Env) else {**options.get("env_kwargs", {}), **given.env_kwargs}
     if "rule" in options:
         name = options["rule"]
-        if given.rule is None and name not in RULES:
-            raise CheckpointError(f"checkpoint {path} was made with the rule {name}: hand it in, load(path, rule=...)")
+        if given.rule is None and not (isinstance(name, str) and name in RULES):
+            raise CheckpointError(f"checkpoint {path} was made with the rule {name!r}: hand it in, load(path, rule=...)")
         options["rule"] = given.rule or RULES.load(name)
-    try:
-        outer = given.outer or _outer(path, held["outer"])
-        rollouts = None if held["rollouts"] is None else Rollouts(**held["rollouts"])
-    except (TypeError, ConfigError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged: its outer loop or rollouts cannot be made: {error}") from error
+    outer = given.outer or _outer(path, held["outer"])
+    rollouts = None if held["rollouts"] is None else Rollouts(**held["rollouts"])
     return {
         **options,
         "policy": held["policy"] if given.policy is None else given.policy,
@@ -189,9 +192,11 @@ def _require_known(path: str | os.PathLike[str], env: str) -> None:
         )
 
 
-def _outer_name(outer: OuterLoop) -> str:
-    entry = OUTER_LOOPS.find(type(outer))
-    return type(outer).__name__ if entry is None else entry.name
+def _outer_name(agent: Agent) -> str:
+    """Return the outer loop's name in the agent's world, or its class's."""
+    kind = type(agent.outer)
+    serving = (entry.name for entry in OUTER_LOOPS.serving(agent.source.world) if entry.is_of(kind))
+    return next(serving, kind.__name__)
 
 
 def _outer(path: str | os.PathLike[str], held: Mapping[str, Any]) -> OuterLoop:
@@ -213,11 +218,13 @@ def _restore(path: str | os.PathLike[str], held: Mapping[str, Any], agent: Agent
     best = held["best"]
     _require_same(path, held["meta"], agent.meta)
     if best is not None:
-        if best.keys() != {"score", "iteration", "meta"}:
-            raise CheckpointError(
-                f"checkpoint {path} is damaged: best holds {sorted(map(str, best))}; use an earlier checkpoint"
-            )
+        if best.keys() != {"score", "iteration", "meta"} or not isinstance(best["score"], float):
+            raise ValueError(f"best holds {sorted(map(str, best))} with the score {best.get('score')!r}")
         _require_same(path, best["meta"], agent.meta)
+    if held["streams"].keys() != agent.streams.keys():
+        raise ValueError(f"its streams are {sorted(map(str, held['streams']))}, not {sorted(agent.streams)}")
+    if min(held["iteration"], held["num_timesteps"]) < 0:
+        raise ValueError(f"iteration={held['iteration']} and num_timesteps={held['num_timesteps']} cannot be negative")
 
     def ours(meta: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: meta[name].to(value) for name, value in agent.meta.items()}
@@ -225,10 +232,12 @@ def _restore(path: str | os.PathLike[str], held: Mapping[str, Any], agent: Agent
     agent.meta = ours(held["meta"])
     agent.best = None if best is None else {**best, "meta": ours(best["meta"])}
     agent.outer.require_state(agent.outer_state, held["outer_state"])
+    _require_like("outer_state", held["outer_state"], agent.outer_state)
     agent.outer_state = _moved(held["outer_state"], agent.device)
     for name, generator in agent.streams.items():
-        if agent.device.type == held["device"] and name in held["streams"]:
-            generator.set_state(held["streams"][name])
+        state = held["streams"][name]
+        if agent.device.type == held["device"] and state is not None:
+            generator.set_state(state)
         else:  # another kind of device has another kind of generator: a new stream, not the old one again
             agent.streams[name] = stream(agent.seed, f"{name} from iteration {held['iteration']}", agent.device)
     agent.iteration, agent.num_timesteps = held["iteration"], held["num_timesteps"]
@@ -240,6 +249,20 @@ def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {key: _moved(item, device) for key, item in value.items()}
     return value
+
+
+def _require_like(name: str, theirs: Any, ours: Any) -> None:
+    """Raise ValueError if a state has other entries or shapes than a first one, whose empty dictionaries are to be filled."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        if ours and theirs.keys() != ours.keys():
+            raise ValueError(f"{name} holds {sorted(map(str, theirs))}, not {sorted(map(str, ours))}")
+        for key, value in ours.items():
+            _require_like(f"{name}.{key}", theirs[key], value)
+    elif isinstance(theirs, Tensor) and isinstance(ours, Tensor):
+        if theirs.shape != ours.shape:
+            raise ValueError(f"{name} has the shape {tuple(theirs.shape)}, not {tuple(ours.shape)}")
+    elif type(theirs) is not type(ours):
+        raise ValueError(f"{name}={theirs!r} is not a {type(ours).__name__}")
 
 
 def _require_same(path: str | os.PathLike[str], theirs: Mapping[str, Any], ours: Mapping[str, Tensor]) -> None:

@@ -83,6 +83,8 @@ def _alike(agents: Sequence[Agent]) -> Agent:
         differ = [name for name in ours if theirs.get(name) != ours[name] and name != "seed"]
         same = ("policy_name", "env_name", "outer", "iteration", "device")
         differ += [name.removesuffix("_name") for name in same if getattr(agent, name) != getattr(first, name)]
+        if agent.source.rollouts != first.source.rollouts:
+            differ.append("rollouts")
         if type(agent) is not type(first):
             differ.append("class")
         if differ:

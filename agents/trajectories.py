@@ -98,13 +98,14 @@ class TrajectorySource(Source):
         if isinstance(policy, nn.Module):
             return StochasticPolicy(policy, self._distribution, log_std, normalise)
         make = users_network(policy)
+        network: nn.Module
         if policy != "MlpPolicy" and make is None:
             raise unknown_name("policy", policy, ["MlpPolicy"])
         try:
-            if make is None:
-                network = mlp(self._entries, self._distribution.outputs, **kwargs)
-            else:
+            if make is not None:
                 network = make((self._entries,), self._distribution.outputs, **policy_kwargs)
+            else:
+                network = mlp(self._entries, self._distribution.outputs, **kwargs)
         except TypeError as error:
             raise ConfigError(f"policy_kwargs={dict(policy_kwargs)!r} does not fit {policy}: {error}") from error
         return StochasticPolicy(network, self._distribution, log_std, normalise)

@@ -81,6 +81,9 @@ def read(path: str | os.PathLike[str], map_location: str | torch.device = "cpu")
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {path} was not written by metarl: load it with the library that wrote it")
-    if content["version"] > VERSION:
-        raise CheckpointError(f"checkpoint {path} has version {content['version']}, newer than {VERSION}: upgrade metarl")
+    version = content.get("version")
+    if type(version) is not int or version < 1:
+        raise CheckpointError(f"checkpoint {path} is damaged: version={version!r} is not a version; use an earlier one")
+    if version > VERSION:
+        raise CheckpointError(f"checkpoint {path} has version {version}, newer than {VERSION}: upgrade metarl")
     return content

@@ -26,6 +26,7 @@ class Meter:
         self._console = console or Console(stderr=True, soft_wrap=True)
         self._total = total
         self._done = self._said = done
+        self._text = ""
         self._started = self._last = time.monotonic()
         self._bar: Progress | None = None
         if self._console.is_terminal:
@@ -48,9 +49,11 @@ class Meter:
         self.close()
 
     def close(self) -> None:
-        """Take the bar away from what follows."""
+        """Leave the bar as it is; without one say where it ended, if that has not been said."""
         if self._bar is not None:
             self._bar.stop()
+        elif self._done > self._said:
+            self._say()
 
     def advance(self, steps: int = 1, text: str = "") -> None:
         """Note that steps were done.
@@ -60,14 +63,16 @@ class Meter:
             text: what to say beside the count.
         """
         self._done += steps
+        self._text = text
         if self._bar is not None:
             self._bar.update(self._task, advance=steps, description=text)
             return
-        now = time.monotonic()
-        waited = now - self._last
+        waited = time.monotonic() - self._last
         is_tenth = 10 * (self._done - self._said) >= self._total
         if self._done >= self._total or waited >= SECONDS or (is_tenth and waited >= LEAST_SECONDS):
-            seconds = f"{now - self._started:.0f} s"
-            line = f"{self._done}/{self._total} {text} ({seconds})" if text else f"{self._done}/{self._total} ({seconds})"
-            self._console.print(line, markup=False, highlight=False)
-            self._last, self._said = now, self._done
+            self._say()
+
+    def _say(self) -> None:
+        self._last, self._said = time.monotonic(), self._done
+        parts = [f"{self._done}/{self._total}", *filter(None, [self._text]), f"({self._last - self._started:.0f} s)"]
+        self._console.print(" ".join(parts), markup=False, highlight=False, soft_wrap=True)

@@ -312,9 +312,9 @@ def test_a_users_own_network_serves():
 
 def test_any_vector_environment_gives_what_the_tensor_one_gives():
     def run(mode):
-        # raw: a baseline fitted to so few steps would make much of rounding
+        # a baseline fitted to so few steps, and a Fisher matrix of so few, would make much of rounding
         rollouts = metarl.Rollouts(trajectories=3, vectorisation=mode, advantages="raw", baseline="none")
-        agent = make("navigation", rollouts=rollouts, dtype="float32")
+        agent = make("navigation", rollouts=rollouts, dtype="float32", outer="policy_gradient")
         return agent.learn(1).evaluate(3).values
 
     np.testing.assert_allclose(run("auto"), run("sync"), rtol=1e-4)

@@ -6,27 +6,40 @@ import pytest
 import torch
 
 import metarl
-from metarl.outer.gradient_descent import compiled
+from metarl.agents.side_by_side import learn_side_by_side
+from metarl.outer.compiler import compiled
 
 
+def meta_sgd(compile, seed=0):
+    return metarl.MetaSGD(
+        "MLP",
+        "metarl/Sine-v0",
+        rate=0.05,
+        seed=seed,
+        dtype="float64",
+        device="cpu",
+        policy_kwargs={"hidden": (5,), "init": "torch"},
+        outer=metarl.GradientDescent(compile=compile),
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiled_is_eager():
-    def run(compile):
-        agent = metarl.MetaSGD(
-            "MLP",
-            "metarl/Sine-v0",
-            rate=0.05,
-            dtype="float64",
-            device="cpu",
-            policy_kwargs={"hidden": (5,), "init": "torch"},
-            outer=metarl.GradientDescent(compile=compile),
-        )
-        return agent.learn(10).meta
-
-    eager, fast = run(False), run(True)
+    eager, fast = meta_sgd(False).learn(3).meta, meta_sgd(True).learn(3).meta
     for name, value in eager.items():
         torch.testing.assert_close(fast[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_side_by_side_one_function_of_all_runs_is_compiled(monkeypatch):
+    functions = []
+    monkeypatch.setattr(torch, "compile", lambda function, **_: functions.append(function) or function)
+    agents = [meta_sgd(True, seed) for seed in (0, 1)]
+    learn_side_by_side(agents, 2)
+    assert len(functions) == 1
+    for agent, seed in zip(agents, (0, 1), strict=True):
+        torch.testing.assert_close(agent.meta["theta"], meta_sgd(False, seed).learn(2).meta["theta"], rtol=0, atol=1e-10)
 
 
 def test_without_a_compiler_it_goes_on_eagerly(monkeypatch):

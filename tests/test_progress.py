@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from metarl import progress
 from metarl.agents import callbacks
 
 
@@ -18,7 +19,7 @@ class Model:
 def run(monkeypatch, iterations, seconds, terminal, done=None):
     """Return what is shown of a run whose iterations take so many seconds each."""
     now = [0.0]
-    monkeypatch.setattr(callbacks, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
     callback = callbacks.ProgressCallback(iterations, console)
     callback.model = Model()
@@ -34,19 +35,19 @@ def run(monkeypatch, iterations, seconds, terminal, done=None):
 @pytest.mark.parametrize(
     ("iterations", "seconds", "said"),
     [
-        (200, 10, range(20, 201, 20)),  # every tenth, which takes longer than 30 seconds
-        (200, 0.5, [60, 120, 180, 200]),  # every 30 seconds, which take longer than a tenth
+        (200, 10, [*range(3, 200, 3), 200]),  # every 30 seconds, which take less than a tenth
+        (200, 0.5, range(20, 201, 20)),  # every tenth, which takes less than 30 seconds
         (5, 100, range(1, 6)),
         (1000, 0.001, [1000]),  # at the end at least
     ],
 )
 def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch, iterations, seconds, said):
     lines = run(monkeypatch, iterations, seconds, terminal=False).splitlines()
-    assert lines == [f"iteration {i} of {iterations}, {i * seconds:.0f} s, loss {i}.00 -> 0.50" for i in said]
+    assert lines == [f"{i}/{iterations} loss {i}.00 -> 0.50 ({i * seconds:.0f} s)" for i in said]
 
 
 def test_a_run_that_stops_early_says_where(monkeypatch):
-    assert run(monkeypatch, 100, 1, terminal=False, done=7) == "iteration 7 of 100, 7 s, loss 7.00 -> 0.50\n"
+    assert run(monkeypatch, 100, 0.01, terminal=False, done=7) == "7/100 loss 7.00 -> 0.50 (0 s)\n"
     assert run(monkeypatch, 100, 1, terminal=False, done=0) == ""
 
 
@@ -54,4 +55,4 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
     shown = run(monkeypatch, 20, 1, terminal=True)
     assert "20/20" in shown
     assert "loss 20.00 -> 0.50" in shown
-    assert "iteration" not in shown
+    assert "(20 s)" not in shown

@@ -17,7 +17,7 @@ ANY: dict[str, Any] = {"policy_kwargs": {"hidden": (8,)}, "meta_batch": 4, "dtyp
 # its rounding to the size of the signal
 RAW = Rollouts(trajectories=4, reward="squared", advantages="raw", inner_loss="likelihood-ratio")
 POLICY: dict[str, Any] = {**ANY, "rollouts": RAW}
-NAVIGATION, BANDIT = ("MlpPolicy", "metarl/Navigation2D-v0"), ("MlpPolicy", "metarl/BernoulliBandit-v0")
+NAVIGATION, BANDIT = ("MlpPolicy", "tests/Navigation2D-v0"), ("MlpPolicy", "metarl/BernoulliBandit-v0")
 SINE, IMAGES = ("MLP", "metarl/Sine-v0"), ("MLP", "tests/Images-v0")
 ALPHA_TRPO = HypergradientDescent(alpha_hyper=1e-8, trpo=TRPO(damping=0.1))
 
@@ -27,10 +27,16 @@ RUNS: dict[str, Callable[[], Agent]] = {
     "policy gradient": lambda: metarl.MetaSGD(
         *NAVIGATION, rate=0.05, outer="policy_gradient", **{**POLICY, "rollouts": Rollouts(trajectories=4)}
     ),
+    "normalised observations": lambda: metarl.MAML(
+        *NAVIGATION,
+        rate=0.05,
+        outer="policy_gradient",
+        **{**POLICY, "rollouts": Rollouts(trajectories=4, advantages="raw", normalise_observations=True)},
+    ),
     "bandit": lambda: metarl.MAML(*BANDIT, rate=1.0, outer=TRPO(damping=0.1), **POLICY),
     # episodes that all end early, at different steps, thinned: both processes must draw alike
     "thinned": lambda: metarl.MetaSGD(
-        *NAVIGATION, rate=0.05, env_kwargs={"action_scale": 0.5}, outer=TRPO(damping=0.1, fisher_fraction=0.5), **POLICY
+        *NAVIGATION, rate=0.05, env_kwargs={"action_scale": 0.5}, outer=TRPO(damping=1.0, fisher_fraction=0.5), **POLICY
     ),
     "sine": lambda: metarl.MetaSGD(*SINE, **ANY),
     "TURTLE": lambda: metarl.TURTLE(*SINE, inner_steps=3, inner_clip=10.0, **ANY),
@@ -38,6 +44,7 @@ RUNS: dict[str, Callable[[], Agent]] = {
     "Alpha MAML": lambda: metarl.AlphaMAML(*SINE, rate=1e-3, **ANY),
     # so small a batch has wild hypergradients
     "Alpha MAML on policies": lambda: metarl.AlphaMAML(*NAVIGATION, rate=0.1, outer=ALPHA_TRPO, **POLICY),
+    "prototypes": lambda: metarl.ProtoNet(*IMAGES, **ANY),
     "images": lambda: metarl.MAML(*IMAGES, rate=0.1, batch_norm="running", **ANY),
     "pretraining": lambda: metarl.Finetuning(*IMAGES, inner_steps=3, **ANY),
 }

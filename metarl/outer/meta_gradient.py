@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import grad_and_value
 from torch.utils._pytree import tree_map
 
-from metarl.adapters.base import Adaptation, Adapter, Meta, learned
+from metarl.adapters.base import Adaptation, Adapter, Meta, learned, unneeded
 from metarl.problems.base import Tasks
 
 
@@ -37,9 +37,9 @@ def gather(adapter: Adapter, meta: Meta, tasks: Tasks, generator: torch.Generato
             adaptation = adapter.adapt(meta, tasks, generator)
         query = adapter.collect(meta, adaptation.adapted[-1], tasks, generator)
         return Batch(adaptation.experiences, query, count, adaptation)
-    # what is collected with does not matter: first the query set, as before there were reports
-    query = adapter.collect(meta, None, tasks, generator)
-    return Batch(adapter.experiences(tasks, generator), query, count)
+    with adapter.clock("sampling"):
+        query = adapter.problem.collect(unneeded, tasks, "query", generator)
+        return Batch(adapter.experiences(tasks, generator), query, count)
 
 
 def meta_gradient(
