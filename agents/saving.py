@@ -115,12 +115,7 @@ def _require_entries(path: str | os.PathLike[str], held: Mapping[str, Any]) -> N
     unknown = held.keys() - ENTRIES.keys() - {"format", "version"}
     if unknown:
         raise CheckpointError(f"checkpoint {path} is damaged: {', '.join(sorted(map(str, unknown)))} are unknown entries")
-    best = held["best"]
-    if best is not None and not (isinstance(best.get("score"), float) and math.isfinite(best["score"])):
-        raise CheckpointError(
-            f"checkpoint {path} is damaged: its best score is {best.get('score')!r}; use an earlier checkpoint"
-        )
-    for part in (held["meta"], held["outer_state"], best):
+    for part in (held["meta"], held["outer_state"], held["best"]):
         for name, value in _tensors(part):
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise CheckpointError(
@@ -236,6 +231,8 @@ def _restore(path: str | os.PathLike[str], held: Mapping[str, Any], agent: Agent
     if best is not None:
         if best.keys() != {"score", "iteration", "meta"} or not isinstance(best["score"], float):
             raise ValueError(f"best holds {sorted(map(str, best))} with the score {best.get('score')!r}")
+        if not (isinstance(best["score"], float) and math.isfinite(best["score"]) and type(best["iteration"]) is int):
+            raise ValueError(f"best has score={best['score']!r} and iteration={best['iteration']!r}")
         _require_same(path, best["meta"], agent.meta)
     if held["streams"].keys() != agent.streams.keys():
         raise ValueError(f"its streams are {sorted(map(str, held['streams']))}, not {sorted(agent.streams)}")

@@ -44,7 +44,6 @@ def test_maml_navigation(tmp_path, capsys):
     assert f"return at {example['GOAL']} after adaptation, without exploration: {mean_return:.2f}" in capsys.readouterr().out
 
 
-@pytest.mark.xfail(raises=AttributeError, strict=True, reason="metarl.ProtoNet is not there yet")
 @pytest.mark.usefixtures("image_data")
 def test_prototypes_on_omniglot(capsys):
     example = load("prototypes_on_omniglot")
@@ -66,7 +65,6 @@ def test_your_own_rule_is_learned_in_both_worlds():
         assert (lengths != 0.1).all()
 
 
-@pytest.mark.xfail(raises=AttributeError, strict=True, reason="metarl.register_rule is not there yet")
 def test_your_own_rule_once_registered_loads_by_name():
     example = load("your_own_rule")
     small = {"iterations": 1, "policy_iterations": 1, "meta_batch": 2, "trajectories": 2, "tasks": 2}

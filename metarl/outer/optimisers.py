@@ -49,11 +49,13 @@ class Optimiser:
     def require_state(self, values: Meta, state: OptimiserState) -> None:
         """Raise CheckpointError if a state is not of these values: fused optimisers read memory without looking at shapes."""
         _, expected = self.step(values, {name: torch.zeros_like(value) for name, value in values.items()}, {})
-        if state and _kinds(state) != _kinds(expected):
-            raise CheckpointError(
-                f"the checkpoint is damaged: its optimiser remembers {_kinds(state)}, but this agent's {_kinds(expected)}; "
-                "use an earlier checkpoint"
-            )
+        theirs, ours = _kinds(state), _kinds({name: expected[name] for name in state if name in expected})
+        for name in [*theirs, *ours]:
+            if theirs.get(name) != ours.get(name):
+                raise CheckpointError(
+                    f"the checkpoint is damaged: its optimiser's {name} is not of this agent's {name.partition('.')[0]} "
+                    f"({theirs.get(name, 'missing')}, not {ours.get(name, 'there at all')}); use an earlier checkpoint"
+                )
 
     def step(
         self, values: Meta, gradients: Mapping[str, Tensor], state: OptimiserState, scale: float = 1.0

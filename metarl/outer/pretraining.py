@@ -80,8 +80,7 @@ class Pretraining(OuterLoop):
                 f"the checkpoint's pretraining told {counts[0]} classes apart, but the training split has {counts[1]}: "
                 "hand in the same data"
             )
-        classifier = {CLASSIFIER + name: value for name, value in theirs["classifier"].items()}
-        self._optimiser.require_state(meta | classifier, theirs["optimizer"])
+        self._optimiser.require_state(_moved(meta, theirs["classifier"]), theirs["optimizer"])
 
     def gather(self, adapter: Adapter, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Batch:
         """Return the labelled images as they are: nothing is adapted."""
@@ -92,8 +91,7 @@ class Pretraining(OuterLoop):
     ) -> tuple[Outcome, State]:
         """Take one step on a batch of labelled images."""
         examples: Examples = batch.query
-        values = learned(meta) | {CLASSIFIER + name: value for name, value in state["classifier"].items()}
-        network = [name for name in values if name in ("theta", "shared") or name.startswith(CLASSIFIER)]
+        values = _moved(meta, state["classifier"])
 
         def classification(values: Meta) -> tuple[torch.Tensor, tuple[torch.Tensor, Meta]]:
             classifier = {name[len(CLASSIFIER) :]: value for name, value in values.items() if name.startswith(CLASSIFIER)}
@@ -101,13 +99,19 @@ class Pretraining(OuterLoop):
             return functional.cross_entropy(logits, examples.targets), (logits, tracked)
 
         differentiate = grad_and_value(classification, has_aux=True)
-        gradients, (loss, (logits, tracked)) = differentiate({name: values[name].detach() for name in network})
+        gradients, (loss, (logits, tracked)) = differentiate({name: value.detach() for name, value in values.items()})
         loss, norm = loss.detach(), total_norm(gradients)
         require_finite("pretraining loss or its gradient", loss, norm)
-        moved, optimiser = self._optimiser.step({name: values[name] for name in network}, gradients, state["optimizer"])
+        moved, optimiser = self._optimiser.step(values, gradients, state["optimizer"])
         classifier = {name[len(CLASSIFIER) :]: value for name, value in moved.items() if name.startswith(CLASSIFIER)}
         kept = {name: value.detach() for name, value in tracked.items() if name not in learned(tracked)}
         changed = {name: value for name, value in moved.items() if not name.startswith(CLASSIFIER)}
         accuracy = (logits.detach().argmax(-1) == examples.targets).to(loss.dtype).mean()
         outcome = Outcome({**meta, **changed, **kept}, loss, metrics={"pretraining_accuracy": accuracy, "gradient_norm": norm})
         return outcome, {"classifier": classifier, "optimizer": optimiser}
+
+
+def _moved(meta: Meta, classifier: Mapping[str, torch.Tensor]) -> Meta:
+    """Return what pretraining moves: the network's parameters and the classifier's."""
+    network = {name: meta[name] for name in ("theta", "shared") if name in meta}
+    return network | {CLASSIFIER + name: value for name, value in classifier.items()}
