@@ -78,7 +78,7 @@ def test_every_module_has_a_floor():
 
 
 def test_the_adaptation_layer_knows_no_environment():
-    # the registry announces families to Gymnasium, and knows nothing else of it
+    # the registry tells Gymnasium of families, and knows nothing else of it
     files_of_its_own = [
         path for path in (ROOT / "metarl").glob("*.py") if path.stem not in ("__init__", "__main__", "registry")
     ]
