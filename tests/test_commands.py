@@ -17,6 +17,7 @@ from metarl.commands.presets import PRESETS
 from metarl.commands.run import Run, Scope, Uniform
 from metarl.commands.table import Measured
 from metarl.errors import ConfigError
+from metarl.outer import GradientDescent
 
 SMALL = ["--policy-kwargs", '{"hidden": [8]}', "--rollouts.trajectories", "3", "--meta-batch", "2", "--iterations", "2"]
 SMALL += ["--validate-every", "1", "--validation-tasks", "2", "--evaluation-tasks", "3"]
@@ -81,7 +82,7 @@ def test_evaluate_and_plot(run_dir, tmp_path, capsys):
             "--trpo.max-kl belongs to --outer trpo; this run's outer loop is policy_gradient",
         ),
         (("navigation", "--gradient.clip-norm", "1"), "belongs to --outer policy_gradient; this run's outer loop is trpo"),
-        (("navigation", "--alpha.clamp"), "--alpha.clamp belongs to --agent alpha-maml; this run's outer loop is trpo"),
+        (("navigation", "--alpha.clamp"), "--alpha.clamp belongs to --outer hypergradient_descent; this run's outer loop is trpo"),
         (("sine", "--rollouts.trajectories=3"), "--rollouts.trajectories belongs to policies; metarl/Sine-v0 has few-shot"),
         (("omniglot", "--agent", "protonet", "--rate", "1"), "protonet has no such option"),
         (("omniglot", "--agent", "scratch", "--meta-batch", "4"), "scratch has no such option"),
@@ -226,6 +227,28 @@ def test_an_agent_of_ones_own_appears_everywhere(capsys):
         assert "--trpo" not in said
     finally:
         registry.AGENTS.remove("mine")
+
+
+@dataclass(frozen=True)
+class Still(GradientDescent):
+    """Moves nothing."""
+
+    patience: int = 3
+    """How long it waits."""
+
+
+def test_an_outer_loop_of_ones_own_can_be_chosen():
+    metarl.register_outer_loop("still", Still, "moves nothing", ("policies",))
+    try:
+        run = parse("navigation", "--agent", "turtle", "--outer", "still", "--still.patience", "5")
+        assert run.outer_loop() == Still(patience=5)
+        assert parse("navigation").outer == "trpo"  # the default stays
+        with pytest.raises(ConfigError, match=r"--outer still is for policies; metarl/Sine-v0 has predictors"):
+            parse("sine", "--outer", "still")
+        with pytest.raises(ConfigError, match=r"--outer still does not fit alpha-maml"):
+            parse("navigation", "--agent", "alpha-maml", "--outer", "still")
+    finally:
+        registry.OUTER_LOOPS.remove("still")
 
 
 def test_a_folder_of_an_earlier_version_is_resumed_by_what_it_says():
