@@ -12,7 +12,7 @@ from rich.console import Console
 import metarl
 from metarl import progress, registry
 from metarl.__main__ import main
-from metarl.commands import reproduce, train
+from metarl.commands import evaluate, reproduce, train
 from metarl.commands.presets import PRESETS
 from metarl.commands.run import Run, Scope, Uniform
 from metarl.commands.table import Measured
@@ -82,7 +82,10 @@ def test_evaluate_and_plot(run_dir, tmp_path, capsys):
             "--trpo.max-kl belongs to --outer trpo; this run's outer loop is policy_gradient",
         ),
         (("navigation", "--gradient.clip-norm", "1"), "belongs to --outer policy_gradient; this run's outer loop is trpo"),
-        (("navigation", "--alpha.clamp"), "--alpha.clamp belongs to --outer hypergradient_descent; this run's outer loop is trpo"),
+        (
+            ("navigation", "--alpha.clamp"),
+            "--alpha.clamp belongs to --outer hypergradient_descent; this run's outer loop is trpo",
+        ),
         (("sine", "--rollouts.trajectories=3"), "--rollouts.trajectories belongs to policies; metarl/Sine-v0 has few-shot"),
         (("omniglot", "--agent", "protonet", "--rate", "1"), "protonet has no such option"),
         (("omniglot", "--agent", "scratch", "--meta-batch", "4"), "scratch has no such option"),
@@ -94,6 +97,15 @@ def test_evaluate_and_plot(run_dir, tmp_path, capsys):
         (("sine", "--outer", "trpo"), "--outer trpo is for policies; metarl/Sine-v0 has predictors"),
         (("omniglot", "--agent", "finetuning", "--outer", "gradient_descent"), "its outer loop is pretraining"),
         (("omniglot", "--agent", "scratch", "--outer", "gradient_descent"), "has no outer loop"),
+        (("images", "--agent", "scratch", "--iterations", "7"), "--iterations has no effect: scratch has no outer loop"),
+        (("images", "--agent", "scratch", "--validate-every=3"), "--validate-every has no effect: scratch has no outer"),
+        (("images", "--agent", "scratch", "--no-progress-bar"), "--no-progress-bar has no effect: scratch has no outer"),
+        (("navigation", "--root", "x"), "--root has no effect: metarl/Navigation2D-v0 reads no data"),
+        (
+            ("turtle-sine-5", "--run-dir", "never", "--evaluation-tasks", "2001"),
+            "evaluation_tasks=2001 is more than the 2000 of",
+        ),
+        (("turtle-sine-5", "--run-dir", "never", "--validation-tasks", "1001"), "validation_tasks=1001 is more than the 1000"),
         (("navigation", "--itertions", "1"), "--itertions is no option: did you mean --iterations"),
         (("navigation", "--trpo.max-k", "1"), "--trpo.max-k is no option: did you mean --trpo.max-kl"),
         (("navigation", "--agent", "mamml"), "agent='mamml' is not known: did you mean 'maml'"),
@@ -109,6 +121,43 @@ def test_what_has_no_effect_is_refused_in_one_line(arguments, said, capsys):
     err = capsys.readouterr().err
     assert said in err
     assert "Traceback" not in err
+
+
+def test_commands_close_the_agents_that_they_make(run_dir, tmp_path, monkeypatch):
+    closed, close = [], metarl.Agent.close
+    monkeypatch.setattr(metarl.Agent, "close", lambda agent: closed.append(agent) or close(agent))
+    assert main(["evaluate", str(run_dir), "--tasks", "1"]) == 0
+    assert main(["plot", str(run_dir), "--out", str(tmp_path)]) == 0
+    assert main(["train", "navigation", *SMALL, "--run-dir", str(run_dir), "--resume", "--evaluation-tasks", "1"]) == 0
+    assert len(closed) == len(set(map(id, closed))) == 3
+
+
+def test_the_last_iterate_is_tuned_too(run_dir, monkeypatch):
+    tuned = []
+    monkeypatch.setattr(train, "tune", lambda agent, console: tuned.append(agent))
+    assert [evaluate.load(str(run_dir), last=last) for last in (False, True)] == tuned
+
+
+SMALL_IMAGES = ["--env-kwargs", '{"shots": 1, "queries": 2}', "--policy-kwargs", '{"filters": 2, "downsampling": "stride"}']
+
+
+@pytest.mark.usefixtures("image_data")
+def test_an_agent_that_learns_nothing_leaves_a_run_folder_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(metarl.Agent, "pictures", lambda agent: {})
+    arguments = ["train", "omniglot", "--agent", "scratch", *SMALL_IMAGES, "--run-dir", str(tmp_path / "run")]
+    arguments += ["--inner-steps", "1", "--evaluation-tasks", "2"]
+    assert main(arguments) == 0
+    assert "iterations" not in capsys.readouterr().out
+    assert {"config.json", "checkpoint.pt", "evaluation.json"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert main([*arguments, "--resume"]) == 0
+
+
+@pytest.mark.usefixtures("image_data")
+def test_steps_that_an_evaluation_cannot_take_are_refused_before_the_training(tmp_path, capsys):
+    arguments = ["train", "omniglot", "--agent", "protonet", *SMALL_IMAGES, "--run-dir", str(tmp_path / "run")]
+    assert main([*arguments, "--evaluation-steps", "3"]) == 1
+    assert "evaluation_steps=3: protonet takes no inner steps; leave it out" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_preset_values_that_do_not_apply_are_left_out():

@@ -140,7 +140,7 @@ def test_a_packages_entry_point_can_be_an_entry(monkeypatch):
     finally:
         gymnasium.registry.pop("theirs/Maze-v0", None)
     agents = Registry("agent", "nobody.agents", AgentEntry, [])
-    with pytest.raises(ConfigError, match="test_registry:FAMILY is of FamilyEntry, but nobody.agents takes AgentEntry"):
+    with pytest.raises(ConfigError, match=r"test_registry:FAMILY is of FamilyEntry, but nobody.agents takes AgentEntry"):
         list(agents)
 
 
@@ -149,7 +149,7 @@ def test_a_broken_package_is_listed_and_says_what_it_lacks_when_used(monkeypatch
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
     things = Registry("thing", "nobody.things", Entry, [])
     assert list(things) == ["theirs"]
-    with pytest.raises(ConfigError, match="which cannot be imported: No module named 'metarl.nothing'"):
+    with pytest.raises(ConfigError, match=r"which cannot be imported: No module named 'metarl.nothing'"):
         things.load("theirs")
 
 

@@ -27,7 +27,7 @@ class Fake:
 
     def __init__(self, run, origins):
         self.run, self.origins = run, origins
-        self.iteration, self.is_best = 0, False
+        self.iteration, self.is_best, self.is_closed = 0, False, False
         self.best = {"score": -7.0, "iteration": 1}
         self.adapter = SimpleNamespace(problem=SimpleNamespace(sign=-1))
         self.learned = {}
@@ -35,6 +35,10 @@ class Fake:
     def learn(self, iterations, **kwargs):
         self.iteration, self.learned = iterations, {"iterations": iterations, **kwargs}
         return self
+
+    def close(self):
+        assert not self.is_closed
+        self.is_closed = True
 
     def restore_best(self):
         self.is_best = True
@@ -265,8 +269,9 @@ def test_scale_shortens_a_run():
     table = Table("t", [row], compiled_from=0.1)
     run = run_of(table, row, 5, 0.05, "somewhere")
     assert (run.iterations, run.seed, run.root, run.outer_options["compile"]) == (50, 5, "", False)
-    run = run_of(replace(table, needs_root=True), row, 5, 0.1, "somewhere")
-    assert (run.iterations, run.root, run.outer_options["compile"]) == (100, "somewhere", True)
+    assert run_of(table, row, 5, 0.1).outer_options["compile"]
+    of_images = Row("r", {**settings, "env": "metarl/Omniglot-v0"}, ())
+    assert run_of(replace(table, needs_root=True), of_images, 5, 0.1, "somewhere").root == "somewhere"
 
 
 @pytest.mark.parametrize(("validations", "every"), [(4, 12), (1, 50), (0, 100)])
@@ -275,6 +280,7 @@ def test_a_short_run_has_as_many_validations_as_its_table_wants(validations, eve
     monkeypatch.setattr(Run, "make", lambda run, **kwargs: made.append(Fake(run, [])) or made[-1])
     row = Row("r", {"agent": "maml", "iterations": 1000, "validate_every": 100, "validation_tasks": 9}, (Cell("c"),))
     measure(Table("t", [row], validations=validations), row, [0], 0.05, "")
+    assert made[0].is_closed
     learned = made[0].learned
     assert (learned["iterations"], learned["validate_every"], learned["validation_tasks"]) == (50, every, 9)
 

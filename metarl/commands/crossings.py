@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from statistics import fmean
 from typing import Any
 
@@ -59,7 +59,6 @@ def count(run: Run, scale: float, cells: Mapping[str, tuple[float, int]]) -> dic
         scale: the fraction of the cap.
         cells: by cell, the loss, and over how many iterations its mean has to be below it.
     """
-    agent: Any = run.make()
     cap = cap_of(scale)
     reached = dict.fromkeys(cells, cap)
     losses: deque[float] = deque(maxlen=max(window for _, window in cells.values()))
@@ -72,7 +71,7 @@ def count(run: Run, scale: float, cells: Mapping[str, tuple[float, int]]) -> dic
                 reached[name] = agent.iteration
         return any(iterations == cap for iterations in reached.values())
 
-    with suppress(NonFiniteError):  # what was not reached until then is not reached
+    with closing(run.make()) as agent, suppress(NonFiniteError):  # what was not reached until then is not reached
         agent.learn(cap, callback=goes_on, log_interval=cap + 1)
     return {name: Measured(float(iterations)) for name, iterations in reached.items()}
 

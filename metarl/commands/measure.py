@@ -1,6 +1,7 @@
 """Measuring a row of a table: its run is trained, at a fraction of its length, and its cells are read."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
@@ -25,16 +26,18 @@ def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: st
     runs = [run_of(table, row, seed, scale, root) for seed in seeds]
     if table.reading is not None:
         return [table.reading(row, run, scale) for run in runs]
-    agents = [run.make() for run in runs]
     every = _validate_every(table, runs[0])
-    if table.seeds_at_once > 1:
-        from metarl.agents import learn_side_by_side
+    with ExitStack() as stack:
+        agents = [stack.enter_context(closing(run.make())) for run in runs]
+        if table.seeds_at_once > 1:
+            from metarl.agents import learn_side_by_side
 
-        taken = learn_side_by_side(agents, runs[0].iterations, validate_every=every, validation_tasks=runs[0].validation_tasks)
-        stopped = [iterations < run.iterations for iterations, run in zip(taken, runs, strict=True)]
-    else:
-        stopped = [_learn(agent, run, every) for agent, run in zip(agents, runs, strict=True)]
-    return [read(agent, row, early, table, root) for agent, early in zip(agents, stopped, strict=True)]
+            tasks = runs[0].validation_tasks
+            taken = learn_side_by_side(agents, runs[0].iterations, validate_every=every, validation_tasks=tasks)
+            stopped = [iterations < run.iterations for iterations, run in zip(taken, runs, strict=True)]
+        else:
+            stopped = [_learn(agent, run, every) for agent, run in zip(agents, runs, strict=True)]
+        return [read(agent, row, early, table, root) for agent, early in zip(agents, stopped, strict=True)]
 
 
 def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> Run:
