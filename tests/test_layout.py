@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [  # each imports only from those before it, and from itself
-    ["metarl.errors", "metarl.clock", "metarl.streams"],
+    ["metarl.errors", "metarl.clock", "metarl.fields", "metarl.streams"],
     ["metarl.registry", "metarl.catalogue"],
     ["metarl.progress"],
     ["metarl.files", "metarl.tasks", "metarl.normalisation", "metarl.networks", "metarl.processes"],
