@@ -7,7 +7,7 @@ from metarl.registry import AgentEntry, Entry, FamilyEntry, OuterEntry
 _BASELINE: dict[str, Any] = {
     "is_baseline": True,
     "outer_loops": ("pretraining",),
-    "idle": ("first_order", "pretraining_rate"),  # nothing is differentiated twice; the rate is --pretraining.learning-rate
+    "idle": ("first_order",),  # nothing is differentiated twice
 }
 _NAVIGATION = {"vector_entry_point": "metarl.envs.navigation:Navigation2DVector", "max_episode_steps": 100}
 
