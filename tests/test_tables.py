@@ -10,12 +10,11 @@ from metarl import registry
 from metarl.commands import crossings, report
 from metarl.commands.measure import measure, run_of
 from metarl.commands.run import Run
-from metarl.commands.table import Cell, Difference, Measured, Row, Table, Test, verdict
+from metarl.commands.table import Cell, Difference, Measured, Row, Table, verdict
 from metarl.commands.tables import discover, turtle_table_4
 from metarl.errors import ConfigError, NonFiniteError
 from metarl.evaluation import Evaluation
 
-Test.__test__ = False  # no test class, for pytest
 NAMES = [entry.name for entry in discover()]
 BY_EVALUATION = [name for name in NAMES if registry.TABLES.load(name).reading is None]
 SKEW = (0.0, 0.0, 0.3)
@@ -96,7 +95,7 @@ def test_every_cell_is_read_from_its_own_trained_best_iterate_on_test_tasks(name
         (numbers,) = measure(table, row, [3], 1.0, "data")
         assert set(numbers) == {cell.name for cell in row.cells}
         for cell in row.cells:
-            if cell.test is None:
+            if cell.exam is None:
                 assert numbers[cell.name] == Measured(7.0)  # a loss: minus the score
                 continue
             origin = origin_of(cell, numbers[cell.name], origins)
@@ -299,7 +298,7 @@ def test_best_validation_without_a_validation_is_the_worst_there_is(monkeypatch)
     agent = Fake(Run(), [])
     agent.best = None
     monkeypatch.setattr(Run, "make", lambda run, **kwargs: agent)
-    row = Row("r", {"agent": "maml"}, (Cell("c", test=None),))
+    row = Row("r", {"agent": "maml"}, (Cell("c", exam=None),))
     assert measure(Table("t", [row]), row, [0], 1.0, "")[0]["c"].mean == float("inf")
 
 

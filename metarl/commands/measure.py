@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from metarl.commands.run import Run
-from metarl.commands.table import Measured, Row, Table, Test
+from metarl.commands.table import Exam, Measured, Row, Table
 from metarl.errors import NonFiniteError
 
 Results = dict[str, Measured]
@@ -52,15 +52,15 @@ def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> R
 def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Results:
     """Return what a row's cells say of a trained agent, at its best validation if there was one."""
     results: Results = {}
-    evaluations: list[tuple[Test, Any]] = []
+    evaluations: list[tuple[Exam, Any]] = []
     for cell in row.cells:
-        if cell.test is None:
+        if cell.exam is None:
             results[cell.name] = Measured(_best(agent), stopped=stopped)
             continue
-        evaluation = next((found for test, found in evaluations if test == cell.test), None)
+        evaluation = next((evaluation for exam, evaluation in evaluations if exam == cell.exam), None)
         if evaluation is None:
-            evaluation = _evaluate(agent.restore_best(), cell.test, table, root)
-            evaluations.append((cell.test, evaluation))
+            evaluation = _evaluate(agent.restore_best(), cell.exam, table, root)
+            evaluations.append((cell.exam, evaluation))
         results[cell.name] = Measured.of(evaluation, cell, stopped)
     return results
 
@@ -85,11 +85,11 @@ def _validate_every(table: Table, run: Run) -> int:
     return min(run.validate_every, max(1, run.iterations // table.validations))
 
 
-def _evaluate(agent: Any, test: Test, table: Table, root: str) -> Any:
-    kwargs = dict(test.env_kwargs)
-    if test.env is not None and table.needs_root:
+def _evaluate(agent: Any, exam: Exam, table: Table, root: str) -> Any:
+    kwargs = dict(exam.env_kwargs)
+    if exam.env is not None and table.needs_root:
         kwargs["root"] = root
-    return agent.evaluate(test.tasks, test.steps, repeats=test.repeats, env=test.env, env_kwargs=kwargs or None)
+    return agent.evaluate(exam.tasks, exam.steps, repeats=exam.repeats, env=exam.env, env_kwargs=kwargs or None)
 
 
 def _best(agent: Any) -> float:

@@ -104,7 +104,7 @@ def require_data(rows: Sequence[Row], root: str) -> None:
     import metarl  # noqa: F401 - registers the ids
 
     envs = {str(row.settings["env"]) for row in rows}
-    envs |= {cell.test.env for row in rows for cell in row.cells if cell.test is not None and cell.test.env is not None}
+    envs |= {cell.exam.env for row in rows for cell in row.cells if cell.exam is not None and cell.exam.env is not None}
     for env in sorted(envs):
         gymnasium.make(env, root=root).close()
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Test:
-    """An evaluation of a trained agent on unseen test tasks.
+class Exam:
+    """What a trained agent is measured by: an evaluation on unseen test tasks.
 
     Attributes:
         tasks: how many.
@@ -43,7 +43,7 @@ class Cell:
         name: in the report.
         paper: the published number; None where there is none.
         paper_ci: half its published 95% interval.
-        test: the evaluation that it is read from; None for the best validation score.
+        exam: the evaluation that it is read from; None for the best validation score.
         step: after how many inner steps; -1 for the last.
         statistic: over tasks.
         unit: what it is multiplied with: 100 for percent.
@@ -52,7 +52,7 @@ class Cell:
     name: str
     paper: float | None = None
     paper_ci: float | None = None
-    test: Test | None = Test()
+    exam: Exam | None = Exam()
     step: int = -1
     statistic: Literal["mean", "median"] = "mean"
     unit: float = 1.0

@@ -37,7 +37,7 @@ def part(start: Pair) -> list[Row | Difference]:
                 policy_kwargs={"downsampling": "stride"},
                 meta_batch=16,
             ),
-            tuple(Cell(name + ending, PAPER.get(name + ending), test=None) for ending in ENDINGS),
+            tuple(Cell(name + ending, PAPER.get(name + ending), exam=None) for ending in ENDINGS),
         )
         for pair in PAIRS
     ]

@@ -31,7 +31,7 @@ def part(start: Pair) -> list[Row | Difference]:
                 policy_kwargs={"init": "torch"},
                 meta_batch=25,
             ),
-            (Cell(name, test=None),),
+            (Cell(name, exam=None),),
         )
         for pair in PAIRS
     ]
