@@ -412,13 +412,13 @@ def test_reproduce_goes_on_from_what_is_finished(measured, tmp_path, capsys):
     finished = [
         ["rate 0.01", 0, {f"rate 0.01, after {n}": {"mean": 7.0, "ci95": 1.0} for n in ("1 step", "5 steps", "10 steps")}]
     ]
-    partial.write_text(json.dumps({"table": "maml-sine", "scale": 0.00003, "finished": finished}))
+    partial.write_text(json.dumps({"table": "maml-sine", "scale": 0.00003, "seconds": 60, "finished": finished}))
     arguments = ["reproduce", "maml-sine", "--only", "rate 0.01", "--scale", "0.00003", "--json", str(out)]
     assert main([*arguments, "--seeds", "2"]) == 0
     assert [row["ours_by_seed"] for row in json.loads(out.read_text())["rows"]] == [[7.0, 1.0], [7.0, 1.1], [7.0, 1.2]]
     assert [seeds for _, seeds, *_ in measured] == [[1]]
     assert not partial.exists()
-    partial.write_text(json.dumps({"table": "maml-sine", "scale": 1.0, "finished": []}))
+    partial.write_text(json.dumps({"table": "maml-sine", "scale": 1.0, "seconds": 0, "finished": []}))
     assert main(arguments) == 1
     assert "table.json.partial is of another table or scale" in " ".join(capsys.readouterr().err.split())
 

@@ -6,14 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from metarl.commands.run import Run
-from metarl.commands.table import Exam, Measured, Row, Table
+from metarl.commands.table import Exam, Measured, Numbers, Row, Table
 from metarl.errors import NonFiniteError
 
-Results = dict[str, Measured]
-"""Numbers by cell."""
 
-
-def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Results]:
+def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Numbers]:
     """Return the numbers of a row for each of some seeds.
 
     Args:
@@ -49,20 +46,20 @@ def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> R
     return replace(run, iterations=max(1, round(run.iterations * scale)))
 
 
-def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Results:
+def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Numbers:
     """Return what a row's cells say of a trained agent, at its best validation if there was one."""
-    results: Results = {}
+    numbers: Numbers = {}
     evaluations: list[tuple[Exam, Any]] = []
     for cell in row.cells:
         if cell.exam is None:
-            results[cell.name] = Measured(_best(agent), stopped=stopped)
+            numbers[cell.name] = Measured(_best(agent), stopped=stopped)
             continue
         evaluation = next((evaluation for exam, evaluation in evaluations if exam == cell.exam), None)
         if evaluation is None:
             evaluation = _evaluate(agent.restore_best(), cell.exam, table, root)
             evaluations.append((cell.exam, evaluation))
-        results[cell.name] = Measured.of(evaluation, cell, stopped)
-    return results
+        numbers[cell.name] = Measured.of(evaluation, cell, stopped)
+    return numbers
 
 
 def _learn(agent: Any, run: Run, validate_every: int) -> bool:
