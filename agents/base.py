@@ -22,6 +22,7 @@ from metarl.agents.options import GradientOptions, Options, checked, device_of, 
 from metarl.agents.pictures import Pictures, Unseen, gradient_steps
 from metarl.agents.sb3 import SB3Habits
 from metarl.agents.sources import make_env
+from metarl.fields import documented
 from metarl.learner import Layout, Learner
 from metarl.outer import OuterLoop
 from metarl.problems import Rollouts
@@ -105,6 +106,7 @@ class Agent(SB3Habits, Judged):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        documented(cls.Options)
         cls.__signature__ = _signature(cls.Options)  # type: ignore[attr-defined]
 
     # -- what a kind of agent says
@@ -256,3 +258,6 @@ def _signature(options: type[Options]) -> inspect.Signature:
     """Return a constructor's signature with the options by name."""
     before = [p for p in inspect.signature(Agent.__init__).parameters.values() if p.name not in ("self", "options")]
     return signature(options, before)
+
+
+documented(Agent.Options)  # a class is no subclass of itself

@@ -33,9 +33,7 @@ class Pretrained(Agent):
     default_outer = "pretraining"
 
     def make_outer(self, outer: str | OuterLoop | None) -> OuterLoop:
-        """Return pretraining, at the rate that the options say unless it is configured."""
-        if outer is None:
-            return Pretraining(learning_rate=self.options.pretraining_rate)
+        """Return pretraining: the default, or one that is configured."""
         loop = building.make_outer(outer, self.source.world, "pretraining")
         if not isinstance(loop, Pretraining):
             raise ConfigError(
@@ -90,8 +88,6 @@ class Finetuning(Pretrained):
         """Which parameters a task trains: all, head, or name patterns."""
         batch_norm: Statistics = "running"
         """Whose statistics batch-normalisation uses: the set's at hand (batch), the support set's, or running averages."""
-        pretraining_rate: float = 1e-3
-        """Of Adam in pretraining."""
 
     def make_rule(self, layout: Layout) -> UpdateRule:
         """Return Adam."""
@@ -135,8 +131,6 @@ class NearestNeighbour(Pretrained, MetricAgent):
         """Whose statistics batch-normalisation uses: the set's at hand (batch), the support set's, or running averages."""
         distance: Distance = "cosine"
         """By which embeddings are compared: squared-euclidean or cosine."""
-        pretraining_rate: float = 1e-3
-        """Of Adam in pretraining."""
 
     adapter_class = NearestNeighbourAdapter
 
@@ -158,8 +152,6 @@ class BaselineFinetune(Pretrained):
         """Gradient steps on a task."""
         batch_norm: Statistics = "running"
         """Whose statistics batch-normalisation uses: the set's at hand (batch), the support set's, or running averages."""
-        pretraining_rate: float = 1e-3
-        """Of Adam in pretraining."""
 
     RATES: ClassVar[tuple[float, ...]] = (0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
     DECAYS: ClassVar[tuple[float, ...]] = (1.0, 0.1, 0.01, 1e-3, 0.0)

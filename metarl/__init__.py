@@ -6,9 +6,7 @@ Importing it registers the Gymnasium ids, by name; environments and agents are i
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
-
-from metarl.registry import FAMILIES, FamilyEntry
+from metarl.registry import FAMILIES
 from metarl.registry import register_adapter as register_adapter
 from metarl.registry import register_agent as register_agent
 from metarl.registry import register_family as register_family
@@ -88,9 +86,4 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *_HOME_OF])
 
 
-def _register(entry: FamilyEntry) -> None:
-    if entry.name not in gymnasium.registry:
-        gymnasium.register(entry.name, entry_point=entry.target, **dict(entry.spec))
-
-
-FAMILIES.announce_to(_register)
+FAMILIES.fill()

@@ -4,11 +4,10 @@ from typing import Any
 
 from metarl.registry import AgentEntry, Entry, FamilyEntry, OuterEntry
 
-_GENERAL = ("trpo", "policy_gradient", "gradient_descent")
 _BASELINE: dict[str, Any] = {
     "is_baseline": True,
     "outer_loops": ("pretraining",),
-    "idle": ("first_order", "pretraining_rate"),  # nothing is differentiated twice; the rate is --pretraining.learning-rate
+    "idle": ("first_order",),  # nothing is differentiated twice
 }
 _NAVIGATION = {"vector_entry_point": "metarl.envs.navigation:Navigation2DVector", "max_episode_steps": 100}
 
@@ -16,19 +15,16 @@ _NAVIGATION = {"vector_entry_point": "metarl.envs.navigation:Navigation2DVector"
 def agents() -> list[AgentEntry]:
     """Return the agents."""
     return [
-        AgentEntry("maml", "gradient descent from a learned start", "metarl.agents:MAML", outer_loops=_GENERAL),
-        AgentEntry(
-            "meta-sgd", "a learned start, and a rate for every parameter", "metarl.agents:MetaSGD", outer_loops=_GENERAL
-        ),
+        AgentEntry("maml", "gradient descent from a learned start", "metarl.agents:MAML"),
+        AgentEntry("meta-sgd", "a learned start, and a rate for every parameter", "metarl.agents:MetaSGD"),
         AgentEntry(
             "meta-lstm",
             "an LSTM gates every parameter's steps",
             "metarl.agents:MetaLSTM",
-            outer_loops=_GENERAL,
             idle=("first_order",),  # it always is
         ),
-        AgentEntry("meta-lstm-2", "the LSTM with raw gradients, second order", "metarl.agents:MetaLSTM2", outer_loops=_GENERAL),
-        AgentEntry("turtle", "a small network writes every update", "metarl.agents:TURTLE", outer_loops=_GENERAL),
+        AgentEntry("meta-lstm-2", "the LSTM with raw gradients, second order", "metarl.agents:MetaLSTM2"),
+        AgentEntry("turtle", "a small network writes every update", "metarl.agents:TURTLE"),
         AgentEntry(
             "alpha-maml",
             "MAML that moves its two rates by hypergradients",
@@ -39,7 +35,6 @@ def agents() -> list[AgentEntry]:
             "protonet",
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
-            outer_loops=("gradient_descent",),
         ),
         AgentEntry(
             "scratch",

@@ -3,14 +3,19 @@
 An entry is a name, one line of description and a target: an object, or ``"module:attribute"``, imported when it is first used,
 so that naming everything imports nothing. A user's own entry is registered by ``register_agent`` and its like, or by an entry
 point of an installed package (group ``metarl.agents``, ``metarl.tables`` and so on), and then appears everywhere: on the
-command line, in ``metarl list``, in loading.
+command line, in ``metarl list``, in loading. An entry point names the thing itself, or an entry of this file's, which can say
+more: ``family = FamilyEntry("theirs/Maze-v0", "a maze", "theirs.maze:Maze", {"max_episode_steps": 50})``.
+
+The functions ``register_...`` raise ConfigError if the name is taken.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Literal, TypeVar
+
+import gymnasium
 
 from metarl.errors import ConfigError, unknown_name
 
@@ -60,7 +65,7 @@ class AgentEntry(Entry):
     Attributes:
         is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
         outer_loops: the names of the outer loops that it can have; None for all of its world.
-        idle: inherited options that have no effect on it, or that its outer loop's own say: the command line refuses them.
+        idle: inherited options that have no effect on it: the command line refuses them.
     """
 
     is_baseline: bool = False
@@ -107,7 +112,7 @@ class Registry(Generic[E]):
     Args:
         kind: what the entries are called in errors: ``"agent"``.
         group: the entry points' group: ``"metarl.agents"``.
-        entry: what an entry of a package's entry point becomes.
+        entry: the entries' class.
         entries: metarl's own entries, or ``"module:function"`` of what returns them when they are first asked for.
     """
 
@@ -131,14 +136,16 @@ class Registry(Generic[E]):
             raise ConfigError(f"{self.kind}={entry.name!r} has no name: give one")
         there = self._own().get(entry.name)
         if there is not None and there != entry:
-            raise ConfigError(
-                f"{self.kind}={entry.name!r} is taken twice: by {_described(there)}, and by {_described(entry)}; rename one"
-            )
+            raise self._taken(entry, _described(there))
         self._entries[entry.name] = entry
 
     def remove(self, name: str) -> None:
         """Remove an entry, so that its name is free again."""
         del self._entries[self[name].name]
+
+    def fill(self) -> None:
+        """Add metarl's own entries, unless that was done."""
+        self._own()
 
     def __getitem__(self, name: str) -> E:
         """Return an entry.
@@ -200,15 +207,32 @@ class Registry(Generic[E]):
         return self._entries
 
     def _read_packages(self) -> None:
-        if self._has_read_packages:
-            return
-        self._has_read_packages = True
-        for point in entry_points(group=self.group):
-            if point.dist is None:
-                line = f"from {point.value}"
-            else:
-                line = f"{point.dist.metadata['Summary'] or 'no description'} (package {point.dist.name})"
-            self.add(self._entry(point.name, line, point.value))
+        if not self._has_read_packages:
+            self._has_read_packages = True
+            for point in entry_points(group=self.group):
+                self.add(self._entry_of(point))
+
+    def _entry_of(self, point: EntryPoint) -> E:
+        """Return the entry that a package's entry point names, or one of the thing that it names."""
+        try:
+            named = point.load()
+        except (ImportError, AttributeError):  # a broken package must not spoil a list; its name's first use says what it lacks
+            named = None
+        if isinstance(named, Entry):
+            if not isinstance(named, self._entry):
+                raise ConfigError(
+                    f"{self.kind}={point.name!r}: the entry point {point.value} is of {type(named).__name__}, "
+                    f"but {self.group} takes {self._entry.__name__}"
+                )
+            return named
+        if point.dist is None:
+            line = f"from {point.value}"
+        else:
+            line = f"{point.dist.metadata['Summary'] or 'no description'} (package {point.dist.name})"
+        return self._entry(point.name, line, point.value)
+
+    def _taken(self, entry: E, by: str) -> ConfigError:
+        return ConfigError(f"{self.kind}={entry.name!r} is taken twice: by {by}, and by {_described(entry)}; rename one")
 
 
 class OuterLoops(Registry[OuterEntry]):
@@ -237,21 +261,31 @@ class OuterLoops(Registry[OuterEntry]):
 
 
 class Families(Registry[FamilyEntry]):
-    """The task families and few-shot episodes."""
-
-    _announce: Callable[[FamilyEntry], None] | None = None
+    """The task families and few-shot episodes, which Gymnasium knows too."""
 
     def add(self, entry: FamilyEntry) -> None:
-        """Add an entry, and announce it."""
-        super().add(entry)
-        if self._announce is not None:
-            self._announce(entry)
+        """Add an entry, here and to Gymnasium.
 
-    def announce_to(self, announce: Callable[[FamilyEntry], None]) -> None:
-        """Call a function with every entry, now and when another is added: metarl's face tells Gymnasium of them."""
-        self._announce = announce
-        for entry in self._own().values():
-            announce(entry)
+        Raises:
+            ConfigError: the name is taken by something else, here or in Gymnasium, or is empty.
+        """
+        there = gymnasium.registry.get(entry.name)
+        if there is None:
+            super().add(entry)
+            try:
+                gymnasium.register(entry.name, entry_point=entry.target, **dict(entry.spec))
+            except (gymnasium.error.Error, TypeError) as error:
+                super().remove(entry.name)
+                raise ConfigError(f"{self.kind}={entry.name!r} cannot be registered with Gymnasium: {error}") from error
+        elif entry.name in self._own() or there.entry_point == entry.target or entry.is_of(there.entry_point):
+            super().add(entry)
+        else:
+            raise self._taken(entry, f"{there.entry_point} (in Gymnasium)")
+
+    def remove(self, name: str) -> None:
+        """Remove an entry, here and from Gymnasium."""
+        super().remove(name)
+        gymnasium.registry.pop(name, None)
 
 
 def _described(entry: Entry) -> str:
@@ -288,94 +322,41 @@ def register_agent(
     outer_loops: Iterable[str] | None = None,
     idle: Iterable[str] = (),
 ) -> None:
-    """Register an agent; then it can be trained by name, loaded and listed.
-
-    Args:
-        name: its name for ``--agent`` and in checkpoints.
-        cls: the class, or ``"module:attribute"``.
-        line: what it is.
-        is_baseline: whether its rates, steps and batches are its own, so that other agents' presets do not say them.
-        outer_loops: the names of the outer loops that it can have; None for all of its world.
-        idle: inherited options that have no effect on it: the command line refuses them.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """Register an agent, a class or ``"module:attribute"``; see ``AgentEntry`` for the arguments."""
     loops = None if outer_loops is None else tuple(outer_loops)
     AGENTS.add(AgentEntry(name, line, cls, is_baseline, loops, tuple(idle)))
 
 
 def register_adapter(name: str, cls: Any, line: str) -> None:
-    """Register an adapter, a class or ``"module:attribute"``.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """Register an adapter, a class or ``"module:attribute"``."""
     ADAPTERS.add(Entry(name, line, cls))
 
 
-def register_outer_loop(name: str, cls: Any, line: str, worlds: Iterable[World] = WORLDS, prefix: str | None = None) -> None:
-    """Register an outer loop, a frozen dataclass or ``"module:attribute"``.
-
-    Args:
-        name: its name for ``outer=`` and ``--outer``.
-        cls: the class.
-        line: what it is.
-        worlds: where it serves: ``"policies"``, ``"predictors"`` or both.
-        prefix: of its options on the command line, ``--prefix.option``; the name unless given.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
-    OUTER_LOOPS.add(OuterEntry(name, line, cls, tuple(worlds), prefix or ""))
+def register_outer_loop(name: str, cls: Any, line: str, worlds: Iterable[World] = WORLDS, prefix: str = "") -> None:
+    """Register an outer loop, a frozen dataclass or ``"module:attribute"``; see ``OuterEntry`` for the arguments."""
+    OUTER_LOOPS.add(OuterEntry(name, line, cls, tuple(worlds), prefix))
 
 
 def register_rule(name: str, cls: Any, line: str) -> None:
-    """Register an update rule, a class or ``"module:attribute"``.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """Register an update rule, a class or ``"module:attribute"``."""
     RULES.add(Entry(name, line, cls))
 
 
 def register_family(name: str, entry_point: Callable[..., Any] | str, line: str, **spec: Any) -> None:
-    """Register a task family or few-shot episodes, with Gymnasium too.
-
-    Args:
-        name: the Gymnasium id.
-        entry_point: the environment's class, or ``"module:attribute"``.
-        line: what it is.
-        spec: what ``gymnasium.register`` takes beside these, such as ``max_episode_steps``.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """Register a task family or few-shot episodes, with Gymnasium too; see ``FamilyEntry`` for the arguments."""
     FAMILIES.add(FamilyEntry(name, line, entry_point, spec))
 
 
 def register_network(name: str, make: Callable[..., Any] | str, line: str) -> None:
-    """Register a network: ``make(input_shape, outputs, **policy_kwargs)`` returns a module; or ``"module:attribute"``.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """Register a network: ``make(input_shape, outputs, **policy_kwargs)`` returns a module; or ``"module:attribute"``."""
     NETWORKS.add(Entry(name, line, make))
 
 
 def register_table(name: str, table: Any, line: str) -> None:
-    """Register a table for ``metarl reproduce``: a ``metarl.commands.table.Table``, or ``"module:attribute"``.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """Register a table for ``metarl reproduce``: a ``metarl.commands.table.Table``, or ``"module:attribute"``."""
     TABLES.add(Entry(name, line, table))
 
 
 def register_preset(name: str, run: Mapping[str, Any] | str, line: str) -> None:
-    """Register a preset for ``metarl train``: options of a run by name, as ``metarl.commands.presets`` has them.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """Register a preset for ``metarl train``: options of a run by name, as ``metarl.commands.presets`` has them."""
     PRESETS.add(Entry(name, line, run))

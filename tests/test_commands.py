@@ -12,11 +12,12 @@ from rich.console import Console
 import metarl
 from metarl import progress, registry
 from metarl.__main__ import main
-from metarl.commands import reproduce, train
+from metarl.commands import evaluate, reproduce, train
 from metarl.commands.presets import PRESETS
 from metarl.commands.run import Run, Scope, Uniform
 from metarl.commands.table import Measured
 from metarl.errors import ConfigError
+from metarl.outer import GradientDescent
 
 SMALL = ["--policy-kwargs", '{"hidden": [8]}', "--rollouts.trajectories", "3", "--meta-batch", "2", "--iterations", "2"]
 SMALL += ["--validate-every", "1", "--validation-tasks", "2", "--evaluation-tasks", "3"]
@@ -81,7 +82,10 @@ def test_evaluate_and_plot(run_dir, tmp_path, capsys):
             "--trpo.max-kl belongs to --outer trpo; this run's outer loop is policy_gradient",
         ),
         (("navigation", "--gradient.clip-norm", "1"), "belongs to --outer policy_gradient; this run's outer loop is trpo"),
-        (("navigation", "--alpha.clamp"), "--alpha.clamp belongs to --agent alpha-maml; this run's outer loop is trpo"),
+        (
+            ("navigation", "--alpha.clamp"),
+            "--alpha.clamp belongs to --outer hypergradient_descent; this run's outer loop is trpo",
+        ),
         (("sine", "--rollouts.trajectories=3"), "--rollouts.trajectories belongs to policies; metarl/Sine-v0 has few-shot"),
         (("omniglot", "--agent", "protonet", "--rate", "1"), "protonet has no such option"),
         (("omniglot", "--agent", "scratch", "--meta-batch", "4"), "scratch has no such option"),
@@ -93,6 +97,15 @@ def test_evaluate_and_plot(run_dir, tmp_path, capsys):
         (("sine", "--outer", "trpo"), "--outer trpo is for policies; metarl/Sine-v0 has predictors"),
         (("omniglot", "--agent", "finetuning", "--outer", "gradient_descent"), "its outer loop is pretraining"),
         (("omniglot", "--agent", "scratch", "--outer", "gradient_descent"), "has no outer loop"),
+        (("images", "--agent", "scratch", "--iterations", "7"), "--iterations has no effect: scratch has no outer loop"),
+        (("images", "--agent", "scratch", "--validate-every=3"), "--validate-every has no effect: scratch has no outer"),
+        (("images", "--agent", "scratch", "--no-progress-bar"), "--no-progress-bar has no effect: scratch has no outer"),
+        (("navigation", "--root", "x"), "--root has no effect: metarl/Navigation2D-v0 reads no data"),
+        (
+            ("turtle-sine-5", "--run-dir", "never", "--evaluation-tasks", "2001"),
+            "evaluation_tasks=2001 is more than the 2000 of",
+        ),
+        (("turtle-sine-5", "--run-dir", "never", "--validation-tasks", "1001"), "validation_tasks=1001 is more than the 1000"),
         (("navigation", "--itertions", "1"), "--itertions is no option: did you mean --iterations"),
         (("navigation", "--trpo.max-k", "1"), "--trpo.max-k is no option: did you mean --trpo.max-kl"),
         (("navigation", "--agent", "mamml"), "agent='mamml' is not known: did you mean 'maml'"),
@@ -108,6 +121,43 @@ def test_what_has_no_effect_is_refused_in_one_line(arguments, said, capsys):
     err = capsys.readouterr().err
     assert said in err
     assert "Traceback" not in err
+
+
+def test_commands_close_the_agents_that_they_make(run_dir, tmp_path, monkeypatch):
+    closed, close = [], metarl.Agent.close
+    monkeypatch.setattr(metarl.Agent, "close", lambda agent: closed.append(agent) or close(agent))
+    assert main(["evaluate", str(run_dir), "--tasks", "1"]) == 0
+    assert main(["plot", str(run_dir), "--out", str(tmp_path)]) == 0
+    assert main(["train", "navigation", *SMALL, "--run-dir", str(run_dir), "--resume", "--evaluation-tasks", "1"]) == 0
+    assert len(closed) == len(set(map(id, closed))) == 3
+
+
+def test_the_last_iterate_is_tuned_too(run_dir, monkeypatch):
+    tuned = []
+    monkeypatch.setattr(train, "tune", lambda agent, console: tuned.append(agent))
+    assert [evaluate.load(str(run_dir), last=last) for last in (False, True)] == tuned
+
+
+SMALL_IMAGES = ["--env-kwargs", '{"shots": 1, "queries": 2}', "--policy-kwargs", '{"filters": 2, "downsampling": "stride"}']
+
+
+@pytest.mark.usefixtures("image_data")
+def test_an_agent_that_learns_nothing_leaves_a_run_folder_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(metarl.Agent, "pictures", lambda agent: {})
+    arguments = ["train", "omniglot", "--agent", "scratch", *SMALL_IMAGES, "--run-dir", str(tmp_path / "run")]
+    arguments += ["--inner-steps", "1", "--evaluation-tasks", "2"]
+    assert main(arguments) == 0
+    assert "iterations" not in capsys.readouterr().out
+    assert {"config.json", "checkpoint.pt", "evaluation.json"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert main([*arguments, "--resume"]) == 0
+
+
+@pytest.mark.usefixtures("image_data")
+def test_steps_that_an_evaluation_cannot_take_are_refused_before_the_training(tmp_path, capsys):
+    arguments = ["train", "omniglot", "--agent", "protonet", *SMALL_IMAGES, "--run-dir", str(tmp_path / "run")]
+    assert main([*arguments, "--evaluation-steps", "3"]) == 1
+    assert "evaluation_steps=3: protonet takes no inner steps; leave it out" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_preset_values_that_do_not_apply_are_left_out():
@@ -228,6 +278,28 @@ def test_an_agent_of_ones_own_appears_everywhere(capsys):
         registry.AGENTS.remove("mine")
 
 
+@dataclass(frozen=True)
+class Still(GradientDescent):
+    """Moves nothing."""
+
+    patience: int = 3
+    """How long it waits."""
+
+
+def test_an_outer_loop_of_ones_own_can_be_chosen():
+    metarl.register_outer_loop("still", Still, "moves nothing", ("policies",))
+    try:
+        run = parse("navigation", "--agent", "turtle", "--outer", "still", "--still.patience", "5")
+        assert run.outer_loop() == Still(patience=5)
+        assert parse("navigation").outer == "trpo"  # the default stays
+        with pytest.raises(ConfigError, match=r"--outer still is for policies; metarl/Sine-v0 has predictors"):
+            parse("sine", "--outer", "still")
+        with pytest.raises(ConfigError, match=r"--outer still does not fit alpha-maml"):
+            parse("navigation", "--agent", "alpha-maml", "--outer", "still")
+    finally:
+        registry.OUTER_LOOPS.remove("still")
+
+
 def test_a_folder_of_an_earlier_version_is_resumed_by_what_it_says():
     run = Run.of(PRESETS["navigation"][1])
     old = {"agent": "meta-sgd", "env": run.env, "policy": "MlpPolicy", "seed": 0, "dtype": "float32", "rate": [0.05]}
@@ -340,13 +412,13 @@ def test_reproduce_goes_on_from_what_is_finished(measured, tmp_path, capsys):
     finished = [
         ["rate 0.01", 0, {f"rate 0.01, after {n}": {"mean": 7.0, "ci95": 1.0} for n in ("1 step", "5 steps", "10 steps")}]
     ]
-    partial.write_text(json.dumps({"table": "maml-sine", "scale": 0.00003, "finished": finished}))
+    partial.write_text(json.dumps({"table": "maml-sine", "scale": 0.00003, "seconds": 60, "finished": finished}))
     arguments = ["reproduce", "maml-sine", "--only", "rate 0.01", "--scale", "0.00003", "--json", str(out)]
     assert main([*arguments, "--seeds", "2"]) == 0
     assert [row["ours_by_seed"] for row in json.loads(out.read_text())["rows"]] == [[7.0, 1.0], [7.0, 1.1], [7.0, 1.2]]
     assert [seeds for _, seeds, *_ in measured] == [[1]]
     assert not partial.exists()
-    partial.write_text(json.dumps({"table": "maml-sine", "scale": 1.0, "finished": []}))
+    partial.write_text(json.dumps({"table": "maml-sine", "scale": 1.0, "seconds": 0, "finished": []}))
     assert main(arguments) == 1
     assert "table.json.partial is of another table or scale" in " ".join(capsys.readouterr().err.split())
 

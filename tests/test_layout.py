@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [  # each imports only from those before it, and from itself
-    ["metarl.errors", "metarl.clock", "metarl.streams"],
+    ["metarl.errors", "metarl.clock", "metarl.fields", "metarl.streams"],
     ["metarl.registry", "metarl.catalogue"],
     ["metarl.progress"],
     ["metarl.files", "metarl.tasks", "metarl.normalisation", "metarl.networks", "metarl.processes"],
@@ -78,7 +78,7 @@ def test_every_module_has_a_floor():
 
 
 def test_the_adaptation_layer_knows_no_environment():
-    # the registry announces families to Gymnasium, and knows nothing else of it
+    # the registry tells Gymnasium of families, and knows nothing else of it
     files_of_its_own = [
         path for path in (ROOT / "metarl").glob("*.py") if path.stem not in ("__init__", "__main__", "registry")
     ]

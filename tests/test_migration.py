@@ -182,7 +182,7 @@ def test_pretraining_keeps_its_classifier_and_averages(tmp_path):
     meta = {"theta": numbers(HEAD), "shared": numbers(BODY)}
     classifier = {"head.weight": numbers(4, 2), "head.bias": numbers(4)}
     optimizer = {0: adam(meta["theta"], 1.0), 1: adam(meta["shared"], 2.0), 2: adam(classifier["head.weight"], 3.0)}
-    content = of_images("Finetuning", "Adam", {"rate": 0.02}, "head", meta, classifier, optimizer)
+    content = of_images("Finetuning", "Adam", {"rate": 0.02}, "head", meta, classifier, optimizer, pretraining_rate=0.3)
     agent = load(tmp_path, content)
     assert type(agent) is metarl.Finetuning
     assert agent.options.rate == 0.02

@@ -349,10 +349,6 @@ STATISTICS = (({"batch_norm": "batch"}, "batch"), ({"batch_norm": "support"}, "s
 for baseline, images in ((metarl.Finetuning, 16), (metarl.NearestNeighbour, 16), (metarl.BaselineFinetune, 64)):
     case(baseline.Options, "meta_batch", ({}, images), ({"meta_batch": 3}, 3))(lambda v, c=baseline: images_a_step(c, v))
     case(baseline.Options, "batch_norm", ({}, "running"), *STATISTICS)(lambda v, c=baseline: statistics(c, v))
-    # Adam's first step is its rate, whatever the gradient
-    case(baseline.Options, "pretraining_rate", ({}, 1e-3), ({"pretraining_rate": 0.05}, 0.05))(
-        lambda v, c=baseline: largest_change(of_images(c, **v))
-    )
 case(metarl.ProtoNet.Options, "meta_batch", ({}, 1), ({"meta_batch": 3}, 3))(lambda v: images_a_step(metarl.ProtoNet, v))
 case(MetricOptions, "batch_norm", ({}, "batch"), ({"batch_norm": "running"}, "running"), STATISTICS[1])(
     lambda v: statistics(metarl.ProtoNet, v)

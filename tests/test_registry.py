@@ -8,7 +8,7 @@ import pytest
 import metarl
 from metarl import registry
 from metarl.errors import ConfigError
-from metarl.registry import Entry, OuterEntry, OuterLoops, Registry
+from metarl.registry import AgentEntry, Entry, Families, FamilyEntry, OuterEntry, OuterLoops, Registry
 
 
 class Thing:
@@ -104,8 +104,53 @@ def test_a_family_is_known_to_gymnasium():
         assert gymnasium.spec("tests/Family-v0").max_episode_steps == 7
         assert set(registry.FAMILIES) <= set(gymnasium.registry)
     finally:
-        gymnasium.registry.pop("tests/Family-v0", None)
         registry.FAMILIES.remove("tests/Family-v0")
+
+
+def test_a_removed_family_leaves_gymnasium_too():
+    metarl.register_family("tests/Gone-v0", "tests.test_registry:Thing", "a family")
+    registry.FAMILIES.remove("tests/Gone-v0")
+    assert "tests/Gone-v0" not in gymnasium.registry
+    metarl.register_family("tests/Gone-v0", Thing, "another")
+    assert gymnasium.spec("tests/Gone-v0").entry_point is Thing
+    registry.FAMILIES.remove("tests/Gone-v0")
+
+
+def test_an_id_of_gymnasiums_is_taken():
+    with pytest.raises(
+        ConfigError, match=r"'CartPole-v1' is taken twice: by gymnasium.envs.*CartPoleEnv \(in Gymnasium\), and by .*Thing"
+    ):
+        metarl.register_family("CartPole-v1", Thing, "mine")
+    assert "CartPole-v1" not in registry.FAMILIES
+    with pytest.raises(ConfigError, match="env='no id at all' cannot be registered with Gymnasium"):
+        metarl.register_family("no id at all", Thing, "mine")
+    assert "no id at all" not in registry.FAMILIES
+
+
+FAMILY = FamilyEntry("theirs/Maze-v0", "a maze", "tests.test_registry:Thing", {"max_episode_steps": 50})
+
+
+def test_a_packages_entry_point_can_be_an_entry(monkeypatch):
+    points = [EntryPoint("maze", "tests.test_registry:FAMILY", "nobody.families")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    families = Families("env", "nobody.families", FamilyEntry, [])
+    try:
+        assert families["theirs/Maze-v0"].line == "a maze"
+        assert gymnasium.spec("theirs/Maze-v0").max_episode_steps == 50
+    finally:
+        gymnasium.registry.pop("theirs/Maze-v0", None)
+    agents = Registry("agent", "nobody.agents", AgentEntry, [])
+    with pytest.raises(ConfigError, match=r"test_registry:FAMILY is of FamilyEntry, but nobody.agents takes AgentEntry"):
+        list(agents)
+
+
+def test_a_broken_package_is_listed_and_says_what_it_lacks_when_used(monkeypatch):
+    points = [EntryPoint("theirs", "metarl.nothing:Nothing", "nobody.things")]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    things = Registry("thing", "nobody.things", Entry, [])
+    assert list(things) == ["theirs"]
+    with pytest.raises(ConfigError, match=r"which cannot be imported: No module named 'metarl.nothing'"):
+        things.load("theirs")
 
 
 def test_registering_at_the_top_level(monkeypatch):

@@ -10,12 +10,11 @@ from metarl import registry
 from metarl.commands import crossings, report
 from metarl.commands.measure import measure, run_of
 from metarl.commands.run import Run
-from metarl.commands.table import Cell, Difference, Measured, Row, Table, Test, verdict
+from metarl.commands.table import Cell, Difference, Measured, Row, Table, verdict
 from metarl.commands.tables import discover, turtle_table_4
 from metarl.errors import ConfigError, NonFiniteError
 from metarl.evaluation import Evaluation
 
-Test.__test__ = False  # no test class, for pytest
 NAMES = [entry.name for entry in discover()]
 BY_EVALUATION = [name for name in NAMES if registry.TABLES.load(name).reading is None]
 SKEW = (0.0, 0.0, 0.3)
@@ -27,7 +26,7 @@ class Fake:
 
     def __init__(self, run, origins):
         self.run, self.origins = run, origins
-        self.iteration, self.is_best = 0, False
+        self.iteration, self.is_best, self.is_closed = 0, False, False
         self.best = {"score": -7.0, "iteration": 1}
         self.adapter = SimpleNamespace(problem=SimpleNamespace(sign=-1))
         self.learned = {}
@@ -35,6 +34,10 @@ class Fake:
     def learn(self, iterations, **kwargs):
         self.iteration, self.learned = iterations, {"iterations": iterations, **kwargs}
         return self
+
+    def close(self):
+        assert not self.is_closed
+        self.is_closed = True
 
     def restore_best(self):
         self.is_best = True
@@ -92,7 +95,7 @@ def test_every_cell_is_read_from_its_own_trained_best_iterate_on_test_tasks(name
         (numbers,) = measure(table, row, [3], 1.0, "data")
         assert set(numbers) == {cell.name for cell in row.cells}
         for cell in row.cells:
-            if cell.test is None:
+            if cell.exam is None:
                 assert numbers[cell.name] == Measured(7.0)  # a loss: minus the score
                 continue
             origin = origin_of(cell, numbers[cell.name], origins)
@@ -265,8 +268,9 @@ def test_scale_shortens_a_run():
     table = Table("t", [row], compiled_from=0.1)
     run = run_of(table, row, 5, 0.05, "somewhere")
     assert (run.iterations, run.seed, run.root, run.outer_options["compile"]) == (50, 5, "", False)
-    run = run_of(replace(table, needs_root=True), row, 5, 0.1, "somewhere")
-    assert (run.iterations, run.root, run.outer_options["compile"]) == (100, "somewhere", True)
+    assert run_of(table, row, 5, 0.1).outer_options["compile"]
+    of_images = Row("r", {**settings, "env": "metarl/Omniglot-v0"}, ())
+    assert run_of(replace(table, needs_root=True), of_images, 5, 0.1, "somewhere").root == "somewhere"
 
 
 @pytest.mark.parametrize(("validations", "every"), [(4, 12), (1, 50), (0, 100)])
@@ -275,6 +279,7 @@ def test_a_short_run_has_as_many_validations_as_its_table_wants(validations, eve
     monkeypatch.setattr(Run, "make", lambda run, **kwargs: made.append(Fake(run, [])) or made[-1])
     row = Row("r", {"agent": "maml", "iterations": 1000, "validate_every": 100, "validation_tasks": 9}, (Cell("c"),))
     measure(Table("t", [row], validations=validations), row, [0], 0.05, "")
+    assert made[0].is_closed
     learned = made[0].learned
     assert (learned["iterations"], learned["validate_every"], learned["validation_tasks"]) == (50, every, 9)
 
@@ -293,7 +298,7 @@ def test_best_validation_without_a_validation_is_the_worst_there_is(monkeypatch)
     agent = Fake(Run(), [])
     agent.best = None
     monkeypatch.setattr(Run, "make", lambda run, **kwargs: agent)
-    row = Row("r", {"agent": "maml"}, (Cell("c", test=None),))
+    row = Row("r", {"agent": "maml"}, (Cell("c", exam=None),))
     assert measure(Table("t", [row]), row, [0], 1.0, "")[0]["c"].mean == float("inf")
 
 

@@ -36,8 +36,6 @@ def registered():
     homes = {"family": "families", "outer_loop": "outer-loops"}
     for kind, name in dict.fromkeys(names):
         registry.REGISTRIES[homes.get(kind, f"{kind}s")].remove(name)
-        if kind == "family":
-            gym.registry.pop(name)
 
 
 # -- an update rule

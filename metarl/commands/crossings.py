@@ -1,8 +1,11 @@
-"""Iterations to a training loss, as Alpha MAML's figures count them: how a run is read, and how a grid of runs is drawn."""
+"""Tables of iterations to a training loss, as Alpha MAML's figures count them: their rows, how a run is read, their picture."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from statistics import fmean
 from typing import Any
 
@@ -11,7 +14,7 @@ from matplotlib.figure import Figure
 
 from metarl.commands.presets import Settings
 from metarl.commands.run import Run
-from metarl.commands.table import Measured, by_cell
+from metarl.commands.table import Cell, Difference, Measured, Numbers, Row, Table, by_cell
 from metarl.errors import NonFiniteError
 
 STARTS = ((1e-1, 1e-3), (1e-2, 1e-4), (1e-3, 1e-5), (1e-4, 1e-6), (1e-5, 1e-7))
@@ -29,6 +32,62 @@ def run_name(start: Pair, hypers: Pair) -> str:
     """Return a run's name."""
     kind = "MAML" if hypers == MAML else f"Alpha MAML, hyper-rates {hypers[0]:g}, {hypers[1]:g}"
     return f"alpha {start[0]:g}, beta {start[1]:g}: {kind}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """MAML and Alpha MAML with every pair of hyper-rates, from every start.
+
+    Attributes:
+        settings: what the runs have in common.
+        alphas: hyper-rates of alpha.
+        betas: hyper-rates of beta.
+        chosen: the pair that Alpha MAML is compared with MAML at, the same for every start.
+        cells: by what their names have after the run's: the loss to fall below, and over how many iterations its mean is.
+        compared: which of them are compared and drawn, with what the picture calls them.
+        paper: published numbers, by cells' names.
+    """
+
+    settings: Settings
+    alphas: Sequence[float]
+    betas: Sequence[float]
+    chosen: Pair
+    cells: Mapping[str, tuple[float, int]]
+    compared: Mapping[str, str]
+    paper: Mapping[str, float] = field(default_factory=dict)
+
+    def table(self, title: str, over_all: str, needs_root: bool = False) -> Table:
+        """Return the table.
+
+        Args:
+            title: the table's.
+            over_all: the picture's.
+            needs_root: whether the environment reads data.
+        """
+        return Table(
+            title,
+            [row for start in STARTS for row in self.rows(start)],
+            interval="seeds",
+            seeds=5,
+            needs_root=needs_root,
+            reading=self.reading,
+            picture=partial(picture, title=over_all, hypers=(self.alphas, self.betas), losses=self.compared),
+        )
+
+    def rows(self, start: Pair) -> list[Row | Difference]:
+        """Return a start's rows: MAML, every pair of hyper-rates, and MAML minus Alpha MAML."""
+        maml, alpha_maml = run_name(start, MAML), run_name(start, self.chosen)
+        rows: list[Row | Difference] = []
+        for pair in (MAML, *product(self.alphas, self.betas)):
+            names = [run_name(start, pair) + ending for ending in self.cells]
+            cells = tuple(Cell(name, self.paper.get(name), exam=None) for name in names)
+            rows.append(Row(run_name(start, pair), settings(start, pair, **self.settings), cells))
+        named = f"alpha {start[0]:g}, beta {start[1]:g}: MAML minus Alpha MAML"
+        return [*rows, *(Difference(named + ending, maml + ending, alpha_maml + ending) for ending in self.compared)]
+
+    def reading(self, row: Row, run: Run, scale: float) -> Numbers:
+        """Return the iterations until each cell's loss is reached."""
+        return count(run, scale, {row.name + ending: wanted for ending, wanted in self.cells.items()})
 
 
 def settings(start: Pair, hypers: Pair, **others: Any) -> Settings:
@@ -51,7 +110,7 @@ def cap_of(scale: float) -> int:
     return max(WINDOW, round(CAP * scale))
 
 
-def count(run: Run, scale: float, cells: Mapping[str, tuple[float, int]]) -> dict[str, Measured]:
+def count(run: Run, scale: float, cells: Mapping[str, tuple[float, int]]) -> Numbers:
     """Train until every loss is reached, and return the iterations; the cap if one is not, or if the run is not finite.
 
     Args:
@@ -59,7 +118,6 @@ def count(run: Run, scale: float, cells: Mapping[str, tuple[float, int]]) -> dic
         scale: the fraction of the cap.
         cells: by cell, the loss, and over how many iterations its mean has to be below it.
     """
-    agent: Any = run.make()
     cap = cap_of(scale)
     reached = dict.fromkeys(cells, cap)
     losses: deque[float] = deque(maxlen=max(window for _, window in cells.values()))
@@ -72,7 +130,7 @@ def count(run: Run, scale: float, cells: Mapping[str, tuple[float, int]]) -> dic
                 reached[name] = agent.iteration
         return any(iterations == cap for iterations in reached.values())
 
-    with suppress(NonFiniteError):  # what was not reached until then is not reached
+    with closing(run.make()) as agent, suppress(NonFiniteError):  # what was not reached until then is not reached
         agent.learn(cap, callback=goes_on, log_interval=cap + 1)
     return {name: Measured(float(iterations)) for name, iterations in reached.items()}
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +40,7 @@ class Evaluate:
     seed: int | None = None
     """Of tasks and noise; unless given the same for all, which pairs agents."""
     last: bool = False
-    """The last iterate instead of the best by validation."""
+    """The last iterate instead of the best by validation; rates that are tuned (Baseline-finetune's) are tuned for it."""
     device: str = "auto"
     """auto, cpu or cuda."""
     json: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
@@ -47,14 +48,14 @@ class Evaluate:
 
 
 def load(path: str, last: bool = False, device: str = "auto", root: str = "") -> "Agent":
-    """Return the agent of a run folder or checkpoint, at its best iterate unless the last is wanted, and tuned if it tunes."""
+    """Return the agent of a run folder or checkpoint: its best iterate or the last, tuned if it tunes."""
     from metarl.agents import Agent
     from metarl.commands.train import tune
 
     agent: Agent = Agent.load(path, device=device, env_kwargs={"root": root} if root else None)
     if not last:
         agent.restore_best()
-        tune(agent, Console(stderr=True))
+    tune(agent, Console(stderr=True))
     return agent
 
 
@@ -63,17 +64,17 @@ def main(arguments: list[str]) -> int:
     asked = tyro.cli(Evaluate, args=arguments, prog="metarl evaluate", registry=JSON)
     if asked.json:
         require_folder("json", asked.json)
-    agent = load(asked.path, asked.last, asked.device, asked.root)
     env_kwargs = {**asked.env_kwargs, **({"root": asked.root} if asked.env and asked.root else {})}
-    evaluation = agent.evaluate(
-        asked.tasks,
-        asked.steps,
-        split=asked.split,
-        repeats=asked.repeats,
-        env=asked.env or None,
-        env_kwargs=env_kwargs or None,
-        **({} if asked.seed is None else {"seed": asked.seed}),
-    )
+    with closing(load(asked.path, asked.last, asked.device, asked.root)) as agent:
+        evaluation = agent.evaluate(
+            asked.tasks,
+            asked.steps,
+            split=asked.split,
+            repeats=asked.repeats,
+            env=asked.env or None,
+            env_kwargs=env_kwargs or None,
+            **({} if asked.seed is None else {"seed": asked.seed}),
+        )
     Console().print(str(evaluation), highlight=False)
     if asked.json:
         with whole(asked.json) as path:

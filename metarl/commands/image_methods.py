@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metarl.commands.presets import Settings
-from metarl.commands.table import Cell, Test
+from metarl.commands.table import Cell, Exam
 
 METHODS = ("TrainFromScratch", "Finetuning", "Baseline++", "LSTM", "LSTM2", "MAML", "TURTLE")
 """In the order of the paper's tables."""
@@ -70,9 +70,9 @@ def settings(
     }
 
 
-def cells(name: str, test: Test, paper: float | None = None, paper_ci: float | None = None) -> tuple[Cell, Cell]:
+def cells(name: str, exam: Exam, paper: float | None = None, paper_ci: float | None = None) -> tuple[Cell, Cell]:
     """Return a method's cells, in percent: the median over tasks, which the paper has, and the mean."""
     return (
-        Cell(f"{name}: median", paper, paper_ci, test, statistic="median", unit=100.0),
-        Cell(f"{name}: mean", test=test, unit=100.0),
+        Cell(f"{name}: median", paper, paper_ci, exam, statistic="median", unit=100.0),
+        Cell(f"{name}: mean", exam=exam, unit=100.0),
     )

@@ -1,18 +1,16 @@
 """Measuring a row of a table: its run is trained, at a fraction of its length, and its cells are read."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
 from metarl.commands.run import Run
-from metarl.commands.table import Measured, Row, Table, Test
+from metarl.commands.table import Exam, Measured, Numbers, Row, Table
 from metarl.errors import NonFiniteError
 
-Results = dict[str, Measured]
-"""Numbers by cell."""
 
-
-def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Results]:
+def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Numbers]:
     """Return the numbers of a row for each of some seeds.
 
     Args:
@@ -25,16 +23,18 @@ def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: st
     runs = [run_of(table, row, seed, scale, root) for seed in seeds]
     if table.reading is not None:
         return [table.reading(row, run, scale) for run in runs]
-    agents = [run.make() for run in runs]
     every = _validate_every(table, runs[0])
-    if table.seeds_at_once > 1:
-        from metarl.agents import learn_side_by_side
+    with ExitStack() as stack:
+        agents = [stack.enter_context(closing(run.make())) for run in runs]
+        if table.seeds_at_once > 1:
+            from metarl.agents import learn_side_by_side
 
-        taken = learn_side_by_side(agents, runs[0].iterations, validate_every=every, validation_tasks=runs[0].validation_tasks)
-        stopped = [iterations < run.iterations for iterations, run in zip(taken, runs, strict=True)]
-    else:
-        stopped = [_learn(agent, run, every) for agent, run in zip(agents, runs, strict=True)]
-    return [read(agent, row, early, table, root) for agent, early in zip(agents, stopped, strict=True)]
+            tasks = runs[0].validation_tasks
+            taken = learn_side_by_side(agents, runs[0].iterations, validate_every=every, validation_tasks=tasks)
+            stopped = [iterations < run.iterations for iterations, run in zip(taken, runs, strict=True)]
+        else:
+            stopped = [_learn(agent, run, every) for agent, run in zip(agents, runs, strict=True)]
+        return [read(agent, row, early, table, root) for agent, early in zip(agents, stopped, strict=True)]
 
 
 def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> Run:
@@ -46,20 +46,20 @@ def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> R
     return replace(run, iterations=max(1, round(run.iterations * scale)))
 
 
-def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Results:
+def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Numbers:
     """Return what a row's cells say of a trained agent, at its best validation if there was one."""
-    results: Results = {}
-    evaluations: list[tuple[Test, Any]] = []
+    numbers: Numbers = {}
+    evaluations: list[tuple[Exam, Any]] = []
     for cell in row.cells:
-        if cell.test is None:
-            results[cell.name] = Measured(_best(agent), stopped=stopped)
+        if cell.exam is None:
+            numbers[cell.name] = Measured(_best(agent), stopped=stopped)
             continue
-        evaluation = next((found for test, found in evaluations if test == cell.test), None)
+        evaluation = next((evaluation for exam, evaluation in evaluations if exam == cell.exam), None)
         if evaluation is None:
-            evaluation = _evaluate(agent.restore_best(), cell.test, table, root)
-            evaluations.append((cell.test, evaluation))
-        results[cell.name] = Measured.of(evaluation, cell, stopped)
-    return results
+            evaluation = _evaluate(agent.restore_best(), cell.exam, table, root)
+            evaluations.append((cell.exam, evaluation))
+        numbers[cell.name] = Measured.of(evaluation, cell, stopped)
+    return numbers
 
 
 def _learn(agent: Any, run: Run, validate_every: int) -> bool:
@@ -82,11 +82,11 @@ def _validate_every(table: Table, run: Run) -> int:
     return min(run.validate_every, max(1, run.iterations // table.validations))
 
 
-def _evaluate(agent: Any, test: Test, table: Table, root: str) -> Any:
-    kwargs = dict(test.env_kwargs)
-    if test.env is not None and table.needs_root:
+def _evaluate(agent: Any, exam: Exam, table: Table, root: str) -> Any:
+    kwargs = dict(exam.env_kwargs)
+    if exam.env is not None and table.needs_root:
         kwargs["root"] = root
-    return agent.evaluate(test.tasks, test.steps, repeats=test.repeats, env=test.env, env_kwargs=kwargs or None)
+    return agent.evaluate(exam.tasks, exam.steps, repeats=exam.repeats, env=exam.env, env_kwargs=kwargs or None)
 
 
 def _best(agent: Any) -> float:

@@ -1,21 +1,18 @@
 """Options as data: what a dataclass of options offers, and a command-line parser of just those that apply."""
 
-import ast
-import inspect
 import json
-import textwrap
 import types
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass
 from difflib import get_close_matches
 from functools import cache
-from itertools import pairwise
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from metarl.errors import ConfigError
+from metarl.fields import field_docs
 
 JSON = ConstructorRegistry()
 """tyro's types, and mappings as JSON."""
@@ -115,22 +112,6 @@ def _options_of(cls: Any) -> tuple[Option, ...]:
         for one in fields(cls)
         if one.init
     )
-
-
-def field_docs(cls: type[Any]) -> dict[str, str]:
-    """Return the docstrings under a class's fields, its parents' included, each on one line."""
-    found: dict[str, str] = {}
-    for part in reversed(cls.__mro__[:-1]):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
-        except (OSError, TypeError):  # a class without source, made at run time
-            continue
-        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for line, after in pairwise(body):
-            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and is_text:
-                found[line.target.id] = " ".join(str(after.value.value).split())  # type: ignore[attr-defined]
-    return found
 
 
 def parse(groups: Sequence[Group], arguments: Sequence[str], prog: str, description: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """metarl plot: draw a run's curves, adaptation and what its rule learned, as pictures."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ class Plot:
     root: str = ""
     """The folder of an image data set, if other than in training."""
     last: bool = False
-    """The last iterate instead of the best by validation."""
+    """The last iterate instead of the best by validation; rates that are tuned (Baseline-finetune's) are tuned for it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -36,8 +37,8 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"run_dir={asked.run_dir} is not a folder: give a run folder that `metarl train` left")
     out = Path(asked.out or folder)
     out.mkdir(parents=True, exist_ok=True)
-    agent = load(asked.run_dir, asked.last, root=asked.root)
-    pictures = {"curve": _curve(folder, agent.adapter.problem.metric), **agent.pictures()}
+    with closing(load(asked.run_dir, asked.last, root=asked.root)) as agent:
+        pictures = {"curve": _curve(folder, agent.adapter.problem.metric), **agent.pictures()}
     for name, picture in pictures.items():
         if picture is not None:
             path = out / f"{name}.png"

@@ -2,8 +2,9 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,13 +13,13 @@ from time import perf_counter
 import tyro
 
 from metarl.commands import report
-from metarl.commands.table import Measured, Row, Table
+from metarl.commands.table import Measured, Numbers, Row, Table
 from metarl.errors import ConfigError, require_positive
 from metarl.files import require_folder, whole
 from metarl.registry import TABLES
 
-Results = dict[tuple[str, int], dict[str, Measured]]
-"""Numbers by cell, for every run and seed."""
+Results = dict[tuple[str, int], Numbers]
+"""For every run and seed."""
 
 
 @dataclass(frozen=True)
@@ -48,41 +49,35 @@ class Reproduce:
     """Draw the table to a file, if it has a picture."""
 
 
-@dataclass(frozen=True)
-class Settled(Reproduce):
-    """The same, with the table's own seeds and scale where none were given."""
-
-    seeds: int = 3
-    scale: float = 1.0
-
-
 def main(arguments: list[str]) -> int:
     """Run the command."""
     asked = tyro.cli(Reproduce, args=arguments, prog="metarl reproduce")
     TABLES[asked.table]  # an unknown name is said before anything is imported
     table: Table = TABLES.load(asked.table)
-    seeds = table.seeds if asked.seeds is None else asked.seeds
+    count = table.seeds if asked.seeds is None else asked.seeds
     scale = table.scale if asked.scale is None else asked.scale
-    require_positive(seeds=seeds, scale=scale)
-    settled = Settled(**{**vars(asked), "seeds": seeds, "scale": scale})
+    require_positive(seeds=count, scale=scale)
     for name in ("json", "picture"):
         if getattr(asked, name):
             require_folder(name, getattr(asked, name))
     if asked.picture and table.picture is None:
         raise ConfigError(f"picture={asked.picture}: {asked.table} has none")
-    started = perf_counter()
     rows = [row for row in table.runs() if any(part in row.name for part in asked.only.split("|"))]
     if not rows:
         names = ", ".join(row.name for row in table.runs())
         raise ConfigError(f"only={asked.only!r} leaves no row of {asked.table}; rows: {names}")
     if table.needs_root:
         require_data(rows, asked.root)
-    results, earlier = _finished(settled)
-    started -= earlier
-    _measure(table, rows, settled, results, started)
-    wanted = range(settled.first_seed, settled.first_seed + seeds)
-    numbers = {cell.name: [results[row.name, seed][cell.name] for seed in wanted] for row in rows for cell in row.cells}
-    lines = report.rows_of(table, numbers, scale)
+    seeds = range(asked.first_seed, asked.first_seed + count)
+    partial = Partial(asked.json, asked.table, scale)
+    results, earlier = partial.read()
+    started = perf_counter() - earlier
+    with closing(_measured(table, rows, seeds, scale, asked, results)) as finished:
+        for row, part, numbers in finished:
+            results |= {(row.name, seed): one for seed, one in zip(part, numbers, strict=True)}
+            partial.write(results, perf_counter() - started)
+    by_cell = {cell.name: [results[row.name, seed][cell.name] for seed in seeds] for row in rows for cell in row.cells}
+    lines = report.rows_of(table, by_cell, scale)
     seconds = perf_counter() - started
     report.show(table, lines, seconds)
     if asked.json:
@@ -90,8 +85,8 @@ def main(arguments: list[str]) -> int:
         content = {"table": asked.table, "rows": lines, "command": command, "seconds": round(seconds, 1)}
         with whole(asked.json) as path:
             path.write_text(json.dumps(content, indent=2) + "\n")
-        if set(results) <= {(row.name, seed) for row in rows for seed in wanted}:
-            _partial(settled).unlink(missing_ok=True)  # else it holds runs that this command did not ask for
+        if set(results) <= {(row.name, seed) for row in rows for seed in seeds}:
+            partial.path.unlink(missing_ok=True)  # else it holds runs that this command did not ask for
     if asked.picture and table.picture is not None:
         table.picture(lines, scale).savefig(asked.picture, dpi=120)
     return 0
@@ -104,7 +99,7 @@ def require_data(rows: Sequence[Row], root: str) -> None:
     import metarl  # noqa: F401 - registers the ids
 
     envs = {str(row.settings["env"]) for row in rows}
-    envs |= {cell.test.env for row in rows for cell in row.cells if cell.test is not None and cell.test.env is not None}
+    envs |= {cell.exam.env for row in rows for cell in row.cells if cell.exam is not None and cell.exam.env is not None}
     for env in sorted(envs):
         gymnasium.make(env, root=root).close()
 
@@ -119,68 +114,87 @@ def parts(table: Table, seeds: range) -> list[range]:
     return [seeds[start : start + size] for start in range(0, len(seeds), size)]
 
 
-def _measure(table: Table, rows: Sequence[Row], asked: Settled, results: Results, started: float) -> None:
-    """Measure every row with every seed that is not among the results, side by side, and put its numbers there."""
+def _measured(
+    table: Table, rows: Sequence[Row], seeds: range, scale: float, asked: Reproduce, results: Results
+) -> Generator[tuple[Row, list[int], list[Numbers]], None, None]:
+    """Measure every row with every seed that is not among the results, side by side; yield what is finished when it is."""
     import torch
 
     from metarl.progress import Meter
 
-    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     work = [
         (row, left)
         for part in parts(table, seeds)
         for row in rows
-        if (left := [s for s in part if (row.name, s) not in results])
+        if (left := [seed for seed in part if (row.name, seed) not in results])
     ]
-    total, missing = len(rows) * asked.seeds, sum(len(part) for _, part in work)
+    total, missing = len(rows) * len(seeds), sum(len(part) for _, part in work)
     jobs = min(asked.jobs or torch.get_num_threads(), max(1, len(work)))
     with (
         Meter(total, done=total - missing) as meter,
         ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        futures = {pool.submit(measured, table, row, part, asked.scale, asked.root): (row, part) for row, part in work}
+        futures = {pool.submit(measured, table, row, part, scale, asked.root): (row, part) for row, part in work}
         try:
             for future in as_completed(futures):
                 row, part = futures[future]
-                results |= {(row.name, seed): numbers for seed, numbers in zip(part, future.result(), strict=True)}
+                yield row, part, future.result()
                 meter.advance(len(part), f"{asked.table}: {row.name} done")
-                _keep(asked, results, perf_counter() - started)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def measured(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[dict[str, Measured]]:
+def measured(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Numbers]:
     """Measure one row with some seeds, in a process of the pool."""
     from metarl.commands.measure import measure
 
     return measure(table, row, seeds, scale, root)
 
 
-def _partial(asked: Settled) -> Path:
-    return Path(f"{asked.json}.partial")
+@dataclass(frozen=True)
+class Partial:
+    """What is finished so far, in a file beside the report's, so that a command that was stopped goes on from there.
 
+    Attributes:
+        json: the report's file; nothing is kept if it is empty.
+        table: the table's name.
+        scale: the fraction of the runs' iterations.
+    """
 
-def _keep(asked: Settled, results: Results, seconds: float) -> None:
-    """Write what is finished, so that a command that was stopped goes on from there."""
-    if asked.json:
-        rows = [[name, seed, {cell: asdict(one) for cell, one in numbers.items()}] for (name, seed), numbers in results.items()]
-        with whole(_partial(asked)) as path:
-            path.write_text(json.dumps({"table": asked.table, "scale": asked.scale, "seconds": seconds, "finished": rows}))
+    json: str
+    table: str
+    scale: float
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(f"{self.json}.partial")
 
-def _finished(asked: Settled) -> tuple[Results, float]:
-    """Return what an earlier command with the same table, scale and file had finished, and the seconds it took."""
-    if not asked.json or not _partial(asked).exists():
-        return {}, 0.0
-    try:
-        kept = json.loads(_partial(asked).read_text())
-        rows = kept["finished"] if (kept["table"], kept["scale"]) == (asked.table, asked.scale) else None
-    except (ValueError, KeyError, TypeError):
-        rows = None
-    if rows is None:
-        raise ConfigError(
-            f"json={asked.json}: {_partial(asked)} is of another table or scale; remove it, or write to another file"
-        )
-    results = {(name, seed): {cell: Measured(**one) for cell, one in numbers.items()} for name, seed, numbers in rows}
-    return results, float(kept.get("seconds", 0.0))
+    def write(self, results: Results, seconds: float) -> None:
+        """Write the results, and the seconds that they took."""
+        if self.json:
+            finished = [
+                [name, seed, {cell: asdict(one) for cell, one in numbers.items()}] for (name, seed), numbers in results.items()
+            ]
+            with whole(self.path) as path:
+                path.write_text(
+                    json.dumps({"table": self.table, "scale": self.scale, "seconds": seconds, "finished": finished})
+                )
+
+    def read(self) -> tuple[Results, float]:
+        """Return the results of an earlier command with the same table, scale and file, and the seconds that they took."""
+        if not self.json or not self.path.exists():
+            return {}, 0.0
+        try:
+            kept = json.loads(self.path.read_text())
+            rows = kept["finished"] if (kept["table"], kept["scale"]) == (self.table, self.scale) else None
+            seconds = float(kept["seconds"])
+        except (ValueError, KeyError, TypeError):
+            rows = None
+        if rows is None:
+            raise ConfigError(
+                f"json={self.json}: {self.path} is of another table or scale; remove it, or write to another file"
+            )
+        results = {(name, seed): {cell: Measured(**one) for cell, one in numbers.items()} for name, seed, numbers in rows}
+        return results, seconds

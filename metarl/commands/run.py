@@ -130,9 +130,13 @@ class Run:
         return {**self.env_kwargs, **({"root": self.root} if self.root else {})}
 
 
-OF_A_RUN = tuple(option for option in options_of(Run) if option.name not in ("options", "outer_options", "rollouts"))
-"""The options that every run has."""
-_NAMES = tuple(option.name for option in OF_A_RUN)
+OF_LEARNING = (
+    *("iterations", "validate_every", "validation_tasks"),
+    *("log_interval", "picture_every", "save_every", "progress_bar", "verbose"),
+)
+"""What has no effect on an agent without an outer loop."""
+_OF_A_RUN = options_of(Run, ("options", "outer_options", "rollouts"))
+_NAMES = tuple(option.name for option in _OF_A_RUN)
 _SHARED = ("policy_kwargs", "env_kwargs", "seed", "device", "dtype")
 """Options of every agent that a run has under its own name."""
 _FREQUENT = ("rate", "inner_steps", "meta_batch")
@@ -189,6 +193,14 @@ class Scope:
         return cls(agent, env, world, loops[0] if loops else None)
 
     @cached_property
+    def own(self) -> tuple[Option, ...]:
+        """The run's own options, as far as they apply."""
+        without = OF_LEARNING if self.outer is None else ()
+        return tuple(
+            one for one in _OF_A_RUN if one.name not in without and (one.name != "root" or self._environment_takes("root"))
+        )
+
+    @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The options of agent, outer loop and sampling, as far as they apply."""
         without = (*_SHARED, *self.agent.idle, *(_OF_PREDICTORS if self.world == "policies" else ()))
@@ -219,7 +231,9 @@ class Scope:
             ConfigError: an option that nothing has.
         """
         require_known(settings)
-        values: dict[str, Any] = {option.name: option.default for option in OF_A_RUN}
+        values: dict[str, Any] = {option.name: option.default for option in _OF_A_RUN}
+        if self.outer is None:
+            values |= {"iterations": 0, "validate_every": 0, "validation_tasks": 0}
         values |= {name: option.default for name, option in self.options.items()}
         values |= {name: value for name, value in settings.items() if self._applies(name, value, settings)}
         values |= {"agent": self.agent.name, "env": self.env, "outer": self.outer.name if self.outer else ""}
@@ -252,8 +266,15 @@ class Scope:
             name: as ``trpo.max_kl``.
             written: as the user wrote it.
         """
-        if known_as(name, (*_NAMES, *self.options)) is not None:
+        own = [option.name for option in self.own]
+        if known_as(name, (*own, *self.options)) is not None:
             return None
+        if known_as(name, ("root",)) is not None:
+            return ConfigError(f"{written} has no effect: {self.env} reads no data")
+        if known_as(name, OF_LEARNING) is not None:
+            return ConfigError(
+                f"{written} has no effect: {self.agent.name} has no outer loop, and learns nothing before a task"
+            )
         prefix = name.rpartition(".")[0]
         if prefix == ROLLOUTS and self.world == "predictors":
             return ConfigError(f"{written} belongs to policies; {self.env} has few-shot episodes, which are not sampled")
@@ -266,7 +287,7 @@ class Scope:
         owners = [entry.name for entry in AGENTS.entries() if not prefix and known_as(name, _own_options(entry)) is not None]
         if owners:
             return ConfigError(f"{written} belongs to --agent {', '.join(owners)}; {self.agent.name} has no such option")
-        return unknown_option(written, (*_NAMES, *self.options))
+        return unknown_option(written, (*own, *self.options))
 
     @property
     def outer_name(self) -> str:
@@ -274,7 +295,7 @@ class Scope:
         return self.outer.name if self.outer else "none"
 
     def _applies(self, name: str, value: Any, settings: Settings) -> bool:
-        if name in _NAMES:
+        if name in [option.name for option in self.own]:
             return True
         option = self.options.get(name)
         if option is None or not (isinstance(value, Uniform) or option.takes(value)):
@@ -288,14 +309,17 @@ class Scope:
 
     def _elsewhere(self, settings: Settings) -> dict[str, Any]:
         """Return what changes of the settings in another environment than theirs: arguments that it does not take."""
-        parameters = signature(_creator(self.env)).parameters
-        takes_all = any(one.kind == Parameter.VAR_KEYWORD for one in parameters.values())
-        kept = {name: value for name, value in settings.get("env_kwargs", {}).items() if takes_all or name in parameters}
+        kept = {name: value for name, value in settings.get("env_kwargs", {}).items() if self._environment_takes(name)}
         changed: dict[str, Any] = {"env_kwargs": kept}
         if world_of(settings["env"]) != self.world:
             networks = getattr(_creator(self.env), "networks", {Run.policy: None})
             changed |= {"policy": next(iter(networks)), "policy_kwargs": {}}
         return changed
+
+    def _environment_takes(self, name: str) -> bool:
+        """Return whether an argument of this name can be given to the environment."""
+        parameters = signature(_creator(self.env)).parameters
+        return name in parameters or any(one.kind == Parameter.VAR_KEYWORD for one in parameters.values())
 
 
 def world_of(env: str) -> World:

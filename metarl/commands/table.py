@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Test:
-    """An evaluation of a trained agent on unseen test tasks.
+class Exam:
+    """What a trained agent is measured by: an evaluation on unseen test tasks.
 
     Attributes:
         tasks: how many.
@@ -43,7 +43,7 @@ class Cell:
         name: in the report.
         paper: the published number; None where there is none.
         paper_ci: half its published 95% interval.
-        test: the evaluation that it is read from; None for the best validation score.
+        exam: the evaluation that it is read from; None for the best validation score.
         step: after how many inner steps; -1 for the last.
         statistic: over tasks.
         unit: what it is multiplied with: 100 for percent.
@@ -52,7 +52,7 @@ class Cell:
     name: str
     paper: float | None = None
     paper_ci: float | None = None
-    test: Test | None = Test()
+    exam: Exam | None = Exam()
     step: int = -1
     statistic: Literal["mean", "median"] = "mean"
     unit: float = 1.0
@@ -94,13 +94,19 @@ class Difference:
 
 @dataclass(frozen=True)
 class Measured:
-    """One seed's number: the mean over tasks, half its 95% interval where it is known, and each task's where they are kept."""
+    """A cell's number from one seed.
+
+    Attributes:
+        mean: over tasks; in truth the median where the cell wants it.
+        ci95: half its 95% interval; None where it is not known.
+        values: of every task; empty where they are not kept.
+        stopped: whether the run ended early because a loss was not finite; the number is of what it had learned until then.
+    """
 
     mean: float
     ci95: float | None = None
     values: tuple[float, ...] = ()
     stopped: bool = False
-    """Whether the run ended early because a loss was not finite; the number is of what it had learned until then."""
 
     @classmethod
     def of(cls, evaluation: "Evaluation", cell: Cell, stopped: bool = False) -> "Measured":
@@ -127,8 +133,10 @@ class Measured:
         return Measured(float(differences.mean()), float(half), tuple(differences.tolist()))
 
 
-Reading = Callable[["Row", "Run", float], dict[str, Measured]]
-"""How the rows of a table are measured that reads no evaluations: row, its run with a seed, and scale; numbers by cell."""
+Numbers = dict[str, Measured]
+"""By cell."""
+Reading = Callable[["Row", "Run", float], Numbers]
+"""Measures a row of a table that reads no evaluations, by its run with a seed and the scale."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,10 +126,10 @@ def parse(name: str, settings: Settings, arguments: list[str]) -> "tuple[Run, Tr
     """
     from metarl.commands.options import Group, Option, named, options_of
     from metarl.commands.options import parse as parse_options
-    from metarl.commands.run import OF_A_RUN, Scope
+    from metarl.commands.run import OF_LEARNING, Scope
 
     scope = Scope.of(settings, _chosen(arguments))
-    about = options_of(Train)
+    about = options_of(Train, OF_LEARNING if scope.outer is None else ())
     agent_kwargs = Option("agent_kwargs", Mapping[str, Any], {}, "The agent's own options as JSON, such as '{\"rate\": 0.1}'.")
     known = {option.name for option in (*about, agent_kwargs)}
     for option, written in named(arguments).items():
@@ -138,7 +139,7 @@ def parse(name: str, settings: Settings, arguments: list[str]) -> "tuple[Run, Tr
                 raise refused
     defaults = scope.defaults(settings)
     groups = [
-        Group("run", "", tuple(replace(one, default=defaults[one.name]) for one in OF_A_RUN)),
+        Group("run", "", tuple(replace(one, default=defaults[one.name]) for one in scope.own)),
         *(
             replace(group, options=tuple(replace(one, default=defaults[group.full(one)]) for one in group.options))
             for group in scope.groups
@@ -181,21 +182,46 @@ def _chosen(arguments: list[str]) -> dict[str, str]:
 
 
 def _train(run: "Run", train: Train) -> None:
+    folder = Path(train.run_dir)
+    if run.outer:
+        require_positive(iterations=run.iterations)
+    with closing(_agent(run, train, folder)) as agent:
+        _require_evaluations(agent, run, train)
+        _fill(folder, agent, run, train)
+
+
+def _require_evaluations(agent: "Agent", run: "Run", train: Train) -> None:
+    """Raise ConfigError for an evaluation that would fail after the training, or a validation in the midst of it."""
+    if train.evaluation_tasks and train.evaluation_steps and agent.adapter.stage == "support set":
+        raise ConfigError(f"evaluation_steps={train.evaluation_steps}: {run.agent} takes no inner steps; leave it out")
+    sets: Mapping[str, int] = getattr(agent.env.unwrapped, "task_sets", {})
+    validation_tasks = run.validation_tasks if run.validate_every else 0
+    for name, split, wanted in (
+        ("evaluation_tasks", "test", train.evaluation_tasks),
+        ("validation_tasks", "validation", validation_tasks),
+    ):
+        size = sets.get(split, wanted)
+        if wanted > size:
+            raise ConfigError(
+                f"{name}={wanted} is more than the {size} of the fixed set of split {split!r}: ask for at most {size}"
+            )
+
+
+def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> None:
+    """Let an agent learn and be evaluated, and put everything into the run folder."""
     from metarl import processes
     from metarl.agents.callbacks import SaveCallback
     from metarl.checkpoint import RUN_CHECKPOINT
 
     console = Console(quiet=processes.rank() > 0, soft_wrap=True)
-    folder = Path(train.run_dir)
-    require_positive(iterations=run.iterations)
-    agent = _agent(run, train, folder)
     if processes.rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
         with whole(folder / CONFIG) as path:
             path.write_text(json.dumps(run.as_dict(), indent=2) + "\n")
-    console.print(f"[bold]{type(agent).__name__}[/] on {run.env}, {run.iterations} iterations; everything goes to {folder}/")
+    length = f", {run.iterations} iterations" if run.outer else ""
+    console.print(f"[bold]{type(agent).__name__}[/] on {run.env}{length}; everything goes to {folder}/")
     left = run.iterations - agent.iteration
-    if train.resume:
+    if train.resume and run.outer:
         console.print(
             f"going on after {agent.iteration} iterations" if agent.iteration else "no checkpoint there yet: a new run"
         )
@@ -217,6 +243,7 @@ def _train(run: "Run", train: Train) -> None:
         except NonFiniteError:  # the step was refused: the state is the one after the last good step
             _save(agent, folder)
             raise
+    if left > 0 or not run.outer:
         _save(agent, folder)
     if agent.best is not None:
         console.print(f"best validation after {agent.best['iteration']} iterations; that iterate is kept")

@@ -1,7 +1,7 @@
 """MAML, 2D navigation: returns after 0 to 3 steps (Finn et al. 2017, Table 4 of the appendix)."""
 
 from metarl.commands.presets import NAVIGATION_BEST, PRESETS
-from metarl.commands.table import Cell, Row, Table, Test
+from metarl.commands.table import Cell, Exam, Row, Table
 
 PAPER = (-40.41, -11.68, -3.33, -3.23)
 SETTINGS = {
@@ -16,7 +16,7 @@ TABLE = Table(
             name,
             settings,
             tuple(
-                Cell(f"{name}, after {step} step" + "s" * (step != 1), paper, test=Test(steps=3), step=step)
+                Cell(f"{name}, after {step} step" + "s" * (step != 1), paper, exam=Exam(steps=3), step=step)
                 for step, paper in enumerate(PAPER)
             ),
         )

@@ -2,7 +2,7 @@
 
 from metarl.commands.presets import META_SGD_SINE, SINE
 from metarl.commands.run import Uniform
-from metarl.commands.table import Cell, Row, Table, Test
+from metarl.commands.table import Cell, Exam, Row, Table
 
 SHOTS = (5, 10, 20)
 PAPER = {
@@ -19,9 +19,9 @@ METHODS = {
 }
 
 
-def test(shots: int) -> Test:
+def exam(shots: int) -> Exam:
     """Return the paper's test: 100 curves, 100 support draws each, 100 evenly spaced query points."""
-    return Test(100, env_kwargs={**META_SGD_SINE, "shots": shots, "queries": 100, "query_inputs": "grid"}, repeats=100)
+    return Exam(100, env_kwargs={**META_SGD_SINE, "shots": shots, "queries": 100, "query_inputs": "grid"}, repeats=100)
 
 
 TABLE = Table(
@@ -31,7 +31,7 @@ TABLE = Table(
             f"{method}, {trained}-shot training",
             {**SINE, **METHODS[method], "env_kwargs": {**META_SGD_SINE, "shots": trained, "queries": 10}},
             tuple(
-                Cell(f"{method}, {trained}-shot training, {shots}-shot testing", *paper, test=test(shots), step=1)
+                Cell(f"{method}, {trained}-shot training, {shots}-shot testing", *paper, exam=exam(shots), step=1)
                 for shots, paper in zip(SHOTS, papers, strict=True)
             ),
         )

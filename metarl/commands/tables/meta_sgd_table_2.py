@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from metarl.commands.presets import OMNIGLOT, Settings
-from metarl.commands.table import Cell, Row, Table, Test
+from metarl.commands.table import Cell, Exam, Row, Table
 
 SHOTS = (1, 5)
 PAPER: dict[tuple[str, int], tuple[tuple[float, float], ...]] = {
@@ -47,7 +47,7 @@ def row(method: str, ways: int) -> Row:
     steps = 3 if (method, ways) == ("MAML", 5) else None
     papers = PAPER.get((method, ways), ((None, None),) * len(SHOTS))
     cells = tuple(
-        Cell(f"{name}, {shots}-shot", *paper, test=Test(steps=steps, env_kwargs={"shots": shots}), unit=100.0)
+        Cell(f"{name}, {shots}-shot", *paper, exam=Exam(steps=steps, env_kwargs={"shots": shots}), unit=100.0)
         for shots, paper in zip(SHOTS, papers, strict=True)
     )
     return Row(name, settings(method, ways), cells)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from metarl.commands.presets import MINIIMAGENET, Settings
-from metarl.commands.table import Cell, Row, Table, Test
+from metarl.commands.table import Cell, Exam, Row, Table
 
 LSTM_EPISODES = {1: 75_000, 5: 50_000}
 """Ravi and Larochelle's; the LSTM's published numbers are theirs."""
@@ -55,7 +55,7 @@ TABLE = Table(
         Row(
             name := f"{ways}-way {shots}-shot, {method}",
             settings(method, ways, shots),
-            (Cell(name, *paper, test=Test(steps=10 if method == "MAML" else None), unit=100.0),),
+            (Cell(name, *paper, exam=Exam(steps=10 if method == "MAML" else None), unit=100.0),),
         )
         for (ways, shots), papers in PAPER.items()
         for method, paper in papers.items()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from metarl.commands.image_methods import TASKS, cells
 from metarl.commands.image_methods import settings as settings_of
 from metarl.commands.presets import PROTONET_OMNIGLOT_SMALL, Settings
-from metarl.commands.table import Difference, Row, Table, Test, by_cell
+from metarl.commands.table import Difference, Exam, Row, Table, by_cell
 
 METHODS = (
     "TrainFromScratch",
@@ -59,8 +59,8 @@ def part(domain: str) -> list[Row | Difference]:
     """Return a domain's rows: every method's median and mean, and the steps of the paper's order."""
     rows: list[Row | Difference] = []
     for method in METHODS:
-        name, test = f"{domain}, {method}", Test(steps=3 if method == "MAML" else None)
-        rows.append(Row(name, settings(method, domain), cells(name, test)))
+        name, exam = f"{domain}, {method}", Exam(steps=3 if method == "MAML" else None)
+        rows.append(Row(name, settings(method, domain), cells(name, exam)))
     for lower, higher in pairwise(LADDER):
         name = f"{domain}: {higher} minus {lower}"
         rows.append(Difference(name, f"{domain}, {higher}: mean", f"{domain}, {lower}: mean"))

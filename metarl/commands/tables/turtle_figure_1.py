@@ -64,7 +64,7 @@ def picture(rows: list[dict[str, Any]], scale: float) -> Figure:
 TABLE = Table(
     title="TURTLE, Figure 1: best validation error by order, inner steps and hidden layers; gradient alone, rates fixed at one",
     rows=[
-        Row(name := f"T={steps}, {method}, {order}", settings(method, steps, order), (Cell(name, test=None),))
+        Row(name := f"T={steps}, {method}, {order}", settings(method, steps, order), (Cell(name, exam=None),))
         for steps in STEPS
         for order in ORDERS
         for method in ("MAML", *(f"TURTLE with {layers}" for layers in LAYERS))

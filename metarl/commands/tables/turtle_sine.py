@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.commands.presets import LSTM_SINE, TURTLE_SINE, TURTLE_SINE_1, TURTLE_SINE_10, Settings
-from metarl.commands.table import Cell, Difference, Row, Table, Test, by_cell
+from metarl.commands.table import Cell, Difference, Exam, Row, Table, by_cell
 
 STEPS: dict[int, Settings] = {1: TURTLE_SINE_1, 5: TURTLE_SINE, 10: TURTLE_SINE_10}
 MAML: Settings = {"agent": "maml", "rate": 0.01, "meta_batch": 1, "iterations": 70_000, "validate_every": 2500}
@@ -14,7 +14,7 @@ METHODS = ("MAML, first order", "MAML, second order", "LSTM", "LSTM2", "TURTLE, 
 BETTER = "TURTLE, second order"
 CLAIMED = {5: ("MAML, first order", "MAML, second order", "LSTM", "TURTLE, first order")}
 """What the paper says TURTLE is better than, by the number of steps."""
-TEST = Test(tasks=2000)
+EXAM = Exam(tasks=2000)
 SEEDS_AT_ONCE = 5
 """On a CPU, where five seeds' activations still fit into its cache; a GPU takes all at once."""
 
@@ -57,7 +57,7 @@ TABLE = Table(
             Row(
                 name := f"T={steps}, {method}",
                 settings(method, steps),
-                (Cell(f"{name}: validation", test=None), Cell(f"{name}: test", test=TEST)),
+                (Cell(f"{name}: validation", exam=None), Cell(f"{name}: test", exam=EXAM)),
             )
             for steps in STEPS
             for method in METHODS

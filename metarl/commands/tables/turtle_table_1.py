@@ -1,7 +1,7 @@
 """TURTLE, Table 1: 5-way classification of miniImageNet and CUB (Huisman et al. 2022, section 5.3)."""
 
 from metarl.commands.image_methods import METHODS, NETWORK, cells, settings
-from metarl.commands.table import Row, Table, Test
+from metarl.commands.table import Exam, Row, Table
 
 DATA = {"MiniImageNet": {}, "CUB": {"classes": "turtle"}}
 PAPER = {
@@ -17,7 +17,7 @@ TABLE = Table(
         Row(
             name := f"{data}, {shots}-shot, {method}",
             settings(method, f"metarl/{data}-v0", shots, DATA[data], NETWORK),
-            cells(name, Test(steps=10 if method == "MAML" else None), *paper),
+            cells(name, Exam(steps=10 if method == "MAML" else None), *paper),
         )
         for (data, shots), papers in PAPER.items()
         for method, paper in zip(METHODS, papers, strict=True)

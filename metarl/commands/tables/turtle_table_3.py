@@ -1,7 +1,7 @@
 """TURTLE, Table 3: trained on miniImageNet, tested on CUB (Huisman et al. 2022, section 5.3)."""
 
 from metarl.commands.image_methods import METHODS, NETWORK, QUERIES, cells, settings
-from metarl.commands.table import Row, Table, Test
+from metarl.commands.table import Exam, Row, Table
 
 PAPER = {
     1: ((30, 0), (33, 0), (35, 0), (35, 0), (36, 0), (39, 0), (42, 1)),
@@ -9,10 +9,10 @@ PAPER = {
 }
 
 
-def test(method: str, shots: int) -> Test:
+def exam(method: str, shots: int) -> Exam:
     """Return the test on CUB."""
     env_kwargs = {"shots": shots, "queries": QUERIES, "classes": "turtle"}
-    return Test(steps=10 if method == "MAML" else None, env="metarl/CUB-v0", env_kwargs=env_kwargs)
+    return Exam(steps=10 if method == "MAML" else None, env="metarl/CUB-v0", env_kwargs=env_kwargs)
 
 
 TABLE = Table(
@@ -21,7 +21,7 @@ TABLE = Table(
         Row(
             name := f"{shots}-shot, {method}",
             settings(method, "metarl/MiniImageNet-v0", shots, {}, NETWORK),
-            cells(name, test(method, shots), *paper),
+            cells(name, exam(method, shots), *paper),
         )
         for shots, papers in PAPER.items()
         for method, paper in zip(METHODS, papers, strict=True)

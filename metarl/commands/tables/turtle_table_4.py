@@ -71,7 +71,7 @@ TABLE = Table(
         Row(
             f"{shots}-shot, {method}",
             settings(method, ENV, shots, {}, NETWORK),
-            (Cell(f"{shots}-shot, {method} / first-order MAML", paper[shots], test=None),),
+            (Cell(f"{shots}-shot, {method} / first-order MAML", paper[shots], exam=None),),
         )
         for shots in (1, 5)
         for method, paper in PAPER.items()
