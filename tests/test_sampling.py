@@ -383,7 +383,10 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
         ({"max_envs": 1.5}, "max_envs=1.5 must be a whole number"),
         ({"workers": -1}, "workers=-1 must be above zero"),
         ({"worker_timeout": 0}, "worker_timeout=0 must be above zero"),
-        ({"workers": 4}, "workers=4 has no effect with vectorisation='auto': use vectorisation='workers', or leave workers out"),
+        (
+            {"workers": 4},
+            "workers=4 has no effect with vectorisation='auto': use vectorisation='workers', or leave workers out",
+        ),
         ({"worker_timeout": 9.0, "vectorisation": "sync"}, "worker_timeout=9.0 has no effect with vectorisation='sync'"),
         ({"discount": 1.1}, r"discount=1.1 must lie in \[0, 1\]"),
         ({"gae_lambda": "high"}, r"gae_lambda='high' must be a number in \[0, 1\]"),
