@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 
 import gymnasium as gym
 import numpy as np
@@ -465,6 +466,14 @@ class TestVectorEnvironments:
             kinds[mode] = type(getattr(vector, "_stepper", vector.unwrapped if mode == "auto" else None)).__name__
         assert kinds == {"auto": "Navigation2DVector", "sync": "RowStepper", "workers": "WorkerPool"}
         assert (vector._stepper._count, vector._stepper._timeout) == (3, 7.0)
+
+    @pytest.mark.parametrize(("processes", "workers"), [(None, 6), ("1", 6), ("4", 1), ("8", 1)])
+    def test_workers_share_the_cores_with_the_processes_of_their_host(self, monkeypatch, processes, workers):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(6), raising=False)
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+        if processes is not None:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        assert make_vector_env(make_walk(), 2, DOUBLE, "workers")._stepper._count == workers
 
     def test_a_monitor_does_not_hide_the_family(self):
         env = Monitor(gym.make("metarl/Navigation2D-v0"))
