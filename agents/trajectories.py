@@ -23,9 +23,9 @@ from metarl.outer import Outcome
 from metarl.problems import PolicyProblem, Problem, Rollouts, Samples
 from metarl.registry import World
 from metarl.sampling.distributions import Categorical, DiagonalGaussian, Distribution
-from metarl.sampling.rollout import TensorVectorEnv
 from metarl.sampling.spaces import flat_size
 from metarl.sampling.stochastic_policy import StochasticPolicy, check_fit
+from metarl.sampling.trajectories import TensorVectorEnv
 from metarl.sampling.vector import make_vector_env
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from stable_baselines3.common.monitor import Monitor
 from metarl.errors import ConfigError, NonFiniteError, TaskError
 from metarl.problems import PolicyProblem, Rollouts, Samples
 from metarl.sampling.distributions import Categorical, DiagonalGaussian
-from metarl.sampling.rollout import Trajectories, block_size, sample
 from metarl.sampling.row_stepper import RowStepper
 from metarl.sampling.spaces import flat_size
+from metarl.sampling.trajectories import Trajectories, block_size, sample
 from metarl.sampling.vector import SteppedVectorEnv, make_vector_env
 from tests.simulators import Walk, make_walk
 

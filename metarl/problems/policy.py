@@ -18,7 +18,7 @@ from metarl.problems.returns import (
 )
 from metarl.problems.rollouts import Rollouts
 from metarl.sampling.distributions import Distribution
-from metarl.sampling.rollout import TensorVectorEnv, Trajectories, block_size, require_finite, sample
+from metarl.sampling.trajectories import TensorVectorEnv, Trajectories, block_size, require_finite, sample
 
 
 class Samples(NamedTuple):

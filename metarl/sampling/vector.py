@@ -11,9 +11,9 @@ from torch import Tensor
 
 from metarl.errors import ConfigError
 from metarl.sampling.pool import WorkerPool
-from metarl.sampling.rollout import TensorVectorEnv
 from metarl.sampling.row_stepper import Array, Copies, RowStepper, Steps
 from metarl.sampling.spaces import flat_size
+from metarl.sampling.trajectories import TensorVectorEnv
 
 Vectorisation = Literal["auto", "sync", "workers"]
 
