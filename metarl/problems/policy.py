@@ -18,7 +18,7 @@ from metarl.problems.returns import (
 )
 from metarl.problems.rollouts import Rollouts
 from metarl.sampling.distributions import Distribution
-from metarl.sampling.trajectories import TensorVectorEnv, Trajectories, block_size, require_finite, sample
+from metarl.sampling.trajectories import TensorVectorEnv, Trajectories, block_size, require_finite_experience, sample
 
 
 class Samples(NamedTuple):
@@ -104,7 +104,7 @@ class PolicyProblem(Problem[Samples]):
         trajectories = sample(env, apply, self.distribution, tasks, generator, how.trajectories, how.max_envs)
         if how.time_limit_value:
             cut_off = torch.where(trajectories.terminated[..., None], 0, trajectories.last_observations)
-            require_finite("observation at the time limit", cut_off, tasks)
+            require_finite_experience("observation at the time limit", cut_off, tasks)
         return self.samples(trajectories)
 
     def samples(self, trajectories: Trajectories) -> Samples:

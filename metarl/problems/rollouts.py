@@ -5,6 +5,7 @@ from typing import Literal, get_args, get_type_hints
 
 from metarl.errors import ConfigError, require_between, require_positive, unknown_name
 from metarl.problems.returns import Normalisation
+from metarl.sampling.vector import Vectorisation
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Rollouts:
     normalise_observations: bool = False
     """Whether the policy network sees observations less their mean and divided by their deviation, both learned with the
     meta-parameters and the same for every task of a meta-batch."""
-    vectorisation: Literal["auto", "sync", "workers"] = "auto"
+    vectorisation: Vectorisation = "auto"
     """The family's own vector environment if it steps on tensors, else rows one after another; always one after another; or
     rows in a pool of worker processes, for slow simulators. All give the same trajectories."""
     workers: int | None = None

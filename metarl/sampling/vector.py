@@ -11,9 +11,10 @@ from torch import Tensor
 
 from metarl.errors import ConfigError
 from metarl.sampling.pool import WorkerPool
-from metarl.sampling.row_stepper import Array, Copies, RowStepper, Steps
+from metarl.sampling.row_stepper import Copies, RowStepper, Steps
 from metarl.sampling.spaces import flat_size
 from metarl.sampling.trajectories import TensorVectorEnv
+from metarl.tasks import Array
 
 Vectorisation = Literal["auto", "sync", "workers"]
 
