@@ -10,13 +10,16 @@ import pytest
 import torch
 from stable_baselines3.common.monitor import Monitor
 
+import metarl
 from metarl.errors import ConfigError, NonFiniteError, TaskError
-from metarl.problems import PolicyProblem, Rollouts, Samples
+from metarl.problems import PolicyProblem, Rollouts, Samples, SupervisedProblem
 from metarl.sampling.distributions import Categorical, DiagonalGaussian
 from metarl.sampling.row_stepper import RowStepper
 from metarl.sampling.spaces import flat_size
+from metarl.sampling.stochastic_policy import StochasticPolicy
 from metarl.sampling.trajectories import Trajectories, block_size, sample
 from metarl.sampling.vector import SteppedVectorEnv, make_vector_env
+from metarl.tasks import Examples
 from tests.simulators import Walk, make_walk
 
 GAUSSIAN = DiagonalGaussian(1)
@@ -403,6 +406,24 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
 def test_bad_options_are_named(options, says):
     with pytest.raises(ConfigError, match=says):
         Rollouts(**options)
+
+
+def test_a_given_stochastic_policy_normalises_by_itself_or_not_at_all():
+    def agent(**options):
+        policy = StochasticPolicy(torch.nn.Linear(2, 2), DiagonalGaussian(2), **options)
+        rollouts = Rollouts(trajectories=2, normalise_observations=True)
+        return metarl.MAML(policy, "metarl/Navigation2D-v0", rollouts=rollouts, device="cpu")
+
+    with pytest.raises(ConfigError, match=r"normalise_observations=True has no effect on a Stoch.* normalised=2\), or give"):
+        agent()
+    assert "running.norm.running_mean" in agent(normalised=2).meta
+
+
+def test_tasks_are_counted_where_the_experience_is():
+    problem = SupervisedProblem(torch.nn.functional.mse_loss)
+    there = torch.zeros(4, 5, 1, device="meta")
+    assert problem.timesteps([Examples(there, there)], 4).device.type == "meta"
+    assert problem.timesteps([], 4).item() == 4
 
 
 class Panel(gym.Env):

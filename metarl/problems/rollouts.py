@@ -44,7 +44,8 @@ class Rollouts:
     worker_timeout: float = 300.0
     """Seconds that a worker may take to reset or step its share of the rows, with vectorisation="workers" only."""
     max_envs: int | None = None
-    """The most environments that exist at once: more rows are sampled in blocks. None for as many as there are rows."""
+    """The most environments that exist at once: more rows are sampled in blocks, and n blocks cost n times the policy
+    network's work, as each applies it to all rows. None for as many as there are rows."""
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():

@@ -95,7 +95,8 @@ def sample(
         tasks: this process's tasks.
         generator: the run's; noise is drawn for all processes' tasks and sliced.
         trajectories: how many of each task.
-        max_envs: the most rows that may step at once. Noise and seeds belong to the row, so blocks change no result.
+        max_envs: the most rows that may step at once. Noise and seeds belong to the row, so blocks change no result; every
+            block applies the policies to all rows, so n blocks cost n times the networks' work.
 
     Raises:
         TaskError: no tasks.
@@ -113,7 +114,8 @@ def sample(
     size = block_size(total, max_envs)
     blocks = []
     for start in range(0, total, size):
-        # the last block is filled up with the last row, as an environment of fixed size needs
+        # the last block is filled up with the last row: an environment of fixed size needs it, and a stepper of rows would
+        # otherwise close and make environments at every call, to save less than a row for each block
         rows = [min(row, total - 1) for row in range(start, start + size)]
         block = _sample_rows(env, apply, distribution, tasks, noise, seeds, rows)
         blocks.append([column[: total - start] for column in block])
