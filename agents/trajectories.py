@@ -18,14 +18,14 @@ from metarl.agents.pictures import Pictures, Unseen, paths
 from metarl.agents.sources import Source, name_of, refuse_arguments, refuse_class, users_network
 from metarl.errors import ConfigError, TaskError, unknown_name
 from metarl.networks import mlp
-from metarl.normalisation import BatchNorm
+from metarl.normalisation import BatchNorm, ObservationNorm
 from metarl.outer import Outcome
 from metarl.problems import PolicyProblem, Problem, Rollouts, Samples
 from metarl.registry import World
 from metarl.sampling.distributions import Categorical, DiagonalGaussian, Distribution
-from metarl.sampling.rollout import TensorVectorEnv
 from metarl.sampling.spaces import flat_size
 from metarl.sampling.stochastic_policy import StochasticPolicy, check_fit
+from metarl.sampling.trajectories import TensorVectorEnv
 from metarl.sampling.vector import make_vector_env
 
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ class TrajectorySource(Source):
         log_std, normalise = kwargs.pop("log_std"), self._entries if self.rollouts.normalise_observations else 0
         refuse_class(policy)
         if isinstance(policy, StochasticPolicy):
+            if normalise and not isinstance(policy.norm, ObservationNorm):
+                raise ConfigError(
+                    "rollouts: normalise_observations=True has no effect on a StochasticPolicy, which is used as it is: make "
+                    f"it with StochasticPolicy(..., normalised={normalise}), or give the network alone"
+                )
             return policy
         if isinstance(policy, nn.Module):
             refuse_arguments(policy, {name: value for name, value in policy_kwargs.items() if name != "log_std"})

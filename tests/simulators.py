@@ -1,5 +1,6 @@
 """Small simulators that misbehave on request; a worker process imports this file, so it imports no torch."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -42,6 +43,8 @@ class Walk(gym.Env):
         mischief = self.task.get("mischief")
         if mischief == "raise":
             raise ValueError("the simulator exploded")
+        if mischief == "lose":
+            raise EOFError("the simulator lost its server")
         if mischief == "exit":
             os._exit(3)
         if mischief == "hang":
@@ -50,6 +53,8 @@ class Walk(gym.Env):
             self._child = subprocess.Popen(["sleep", "60"])
             with open(self.task["file"], "w") as file:
                 file.write(f"{os.getpid()} {self._child.pid}")
+            if self.task["holds_the_lock"]:
+                ctypes.PyDLL(None).sleep(60)  # in C, no other thread of Python's can run
             time.sleep(60)
         reward = -abs(self._position - self.task.get("goal", 0)) + float(self.np_random.normal())
         return self._observe(), reward, self._time == self.task.get("length"), False, {}

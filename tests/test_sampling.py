@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 
 import gymnasium as gym
 import numpy as np
@@ -9,13 +10,16 @@ import pytest
 import torch
 from stable_baselines3.common.monitor import Monitor
 
+import metarl
 from metarl.errors import ConfigError, NonFiniteError, TaskError
-from metarl.problems import PolicyProblem, Rollouts, Samples
+from metarl.problems import PolicyProblem, Rollouts, Samples, SupervisedProblem
 from metarl.sampling.distributions import Categorical, DiagonalGaussian
-from metarl.sampling.rollout import Trajectories, block_size, sample
 from metarl.sampling.row_stepper import RowStepper
 from metarl.sampling.spaces import flat_size
+from metarl.sampling.stochastic_policy import StochasticPolicy
+from metarl.sampling.trajectories import Trajectories, block_size, sample
 from metarl.sampling.vector import SteppedVectorEnv, make_vector_env
+from metarl.tasks import Examples
 from tests.simulators import Walk, make_walk
 
 GAUSSIAN = DiagonalGaussian(1)
@@ -383,6 +387,11 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
         ({"max_envs": 1.5}, "max_envs=1.5 must be a whole number"),
         ({"workers": -1}, "workers=-1 must be above zero"),
         ({"worker_timeout": 0}, "worker_timeout=0 must be above zero"),
+        (
+            {"workers": 4},
+            "workers=4 has no effect with vectorisation='auto': use vectorisation='workers', or leave workers out",
+        ),
+        ({"worker_timeout": 9.0, "vectorisation": "sync"}, "worker_timeout=9.0 has no effect with vectorisation='sync'"),
         ({"discount": 1.1}, r"discount=1.1 must lie in \[0, 1\]"),
         ({"gae_lambda": "high"}, r"gae_lambda='high' must be a number in \[0, 1\]"),
         ({"advantages": "normalized"}, "advantages='normalized' is not known: did you mean 'normalised'"),
@@ -397,6 +406,24 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
 def test_bad_options_are_named(options, says):
     with pytest.raises(ConfigError, match=says):
         Rollouts(**options)
+
+
+def test_a_given_stochastic_policy_normalises_by_itself_or_not_at_all():
+    def agent(**options):
+        policy = StochasticPolicy(torch.nn.Linear(2, 2), DiagonalGaussian(2), **options)
+        rollouts = Rollouts(trajectories=2, normalise_observations=True)
+        return metarl.MAML(policy, "metarl/Navigation2D-v0", rollouts=rollouts, device="cpu")
+
+    with pytest.raises(ConfigError, match=r"normalise_observations=True has no effect on a Stoch.* normalised=2\), or give"):
+        agent()
+    assert "running.norm.running_mean" in agent(normalised=2).meta
+
+
+def test_tasks_are_counted_where_the_experience_is():
+    problem = SupervisedProblem(torch.nn.functional.mse_loss)
+    there = torch.zeros(4, 5, 1, device="meta")
+    assert problem.timesteps([Examples(there, there)], 4).device.type == "meta"
+    assert problem.timesteps([], 4).item() == 4
 
 
 class Panel(gym.Env):
@@ -460,6 +487,14 @@ class TestVectorEnvironments:
             kinds[mode] = type(getattr(vector, "_stepper", vector.unwrapped if mode == "auto" else None)).__name__
         assert kinds == {"auto": "Navigation2DVector", "sync": "RowStepper", "workers": "WorkerPool"}
         assert (vector._stepper._count, vector._stepper._timeout) == (3, 7.0)
+
+    @pytest.mark.parametrize(("processes", "workers"), [(None, 6), ("1", 6), ("4", 1), ("8", 1)])
+    def test_workers_share_the_cores_with_the_processes_of_their_host(self, monkeypatch, processes, workers):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(6), raising=False)
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+        if processes is not None:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        assert make_vector_env(make_walk(), 2, DOUBLE, "workers")._stepper._count == workers
 
     def test_a_monitor_does_not_hide_the_family(self):
         env = Monitor(gym.make("metarl/Navigation2D-v0"))

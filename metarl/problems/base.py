@@ -66,7 +66,10 @@ class Problem(ABC, Generic[Experience]):
 
     @abstractmethod
     def timesteps(self, experiences: list[Experience], count: int) -> Tensor:
-        """Return how much of ``unit`` some experience of ``count`` tasks is, shape ()."""
+        """Return how much of ``unit`` some experience of ``count`` tasks is, shape ().
+
+        It is on the device of the experience; without any, as in pretraining, there is none to be on, and it is on the CPU.
+        """
 
     def support_inputs(self, tasks: Tasks) -> Tensor:
         """Return all support inputs of the tasks, shape (tasks, examples, ...), where they are there before they are collected.

@@ -18,13 +18,14 @@ from metarl.problems.returns import (
 )
 from metarl.problems.rollouts import Rollouts
 from metarl.sampling.distributions import Distribution
-from metarl.sampling.rollout import TensorVectorEnv, Trajectories, block_size, require_finite, sample
+from metarl.sampling.trajectories import TensorVectorEnv, Trajectories, block_size, require_finite_experience, sample
 
 
 class Samples(NamedTuple):
     """Trajectories as a loss sees them: with advantages, the trajectory and time axes flattened to ``samples``.
 
-    Those that did not happen weigh nothing, and repeat what did.
+    Those that did not happen weigh nothing, and repeat what did. ``samples`` runs through one trajectory after another, each
+    to the horizon, so that ``unflatten(1, (trajectories, -1))`` gives the two axes back, but not in a ``subset``.
 
     Attributes:
         observations: shape (tasks, samples, observation).
@@ -63,6 +64,10 @@ class Samples(NamedTuple):
 
 class PolicyProblem(Problem[Samples]):
     """Meta-reinforcement learning with any task family.
+
+    A policy may carry a state while it samples, but losses do not replay it: for a policy with a memory, ``outputs`` would
+    have to go through each trajectory's steps in order and carry the state, and ``Samples.subset`` to choose whole
+    trajectories.
 
     Args:
         distribution: the action distribution; a policy's outputs are what parametrises it.
@@ -104,7 +109,7 @@ class PolicyProblem(Problem[Samples]):
         trajectories = sample(env, apply, self.distribution, tasks, generator, how.trajectories, how.max_envs)
         if how.time_limit_value:
             cut_off = torch.where(trajectories.terminated[..., None], 0, trajectories.last_observations)
-            require_finite("observation at the time limit", cut_off, tasks)
+            require_finite_experience("observation at the time limit", cut_off, tasks)
         return self.samples(trajectories)
 
     def samples(self, trajectories: Trajectories) -> Samples:

@@ -5,6 +5,7 @@ from typing import Literal, get_args, get_type_hints
 
 from metarl.errors import ConfigError, require_between, require_positive, unknown_name
 from metarl.problems.returns import Normalisation
+from metarl.sampling.vector import Vectorisation
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,7 @@ class Rollouts:
     """How trajectories are sampled and turned into a loss; the defaults are Finn's for 2D navigation.
 
     Raises:
-        ConfigError: a count, discount or name out of range.
+        ConfigError: a count, discount or name out of range, or an option that has no effect beside the others.
     """
 
     trajectories: int = 20
@@ -35,15 +36,16 @@ class Rollouts:
     normalise_observations: bool = False
     """Whether the policy network sees observations less their mean and divided by their deviation, both learned with the
     meta-parameters and the same for every task of a meta-batch."""
-    vectorisation: Literal["auto", "sync", "workers"] = "auto"
+    vectorisation: Vectorisation = "auto"
     """The family's own vector environment if it steps on tensors, else rows one after another; always one after another; or
     rows in a pool of worker processes, for slow simulators. All give the same trajectories."""
     workers: int | None = None
-    """Worker processes; None for one to a core."""
+    """Worker processes, with vectorisation="workers" only; None for one to a core."""
     worker_timeout: float = 300.0
-    """Seconds that a worker may take to reset or step its share of the rows."""
+    """Seconds that a worker may take to reset or step its share of the rows, with vectorisation="workers" only."""
     max_envs: int | None = None
-    """The most environments that exist at once: more rows are sampled in blocks. None for as many as there are rows."""
+    """The most environments that exist at once: more rows are sampled in blocks, and n blocks cost n times the policy
+    network's work, as each applies it to all rows. None for as many as there are rows."""
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
@@ -60,5 +62,12 @@ class Rollouts:
                     raise ConfigError(f"{name}={value!r} must be a whole number")
         require_between(0, 1, discount=self.discount, gae_lambda=self.gae_lambda)
         require_positive(worker_timeout=self.worker_timeout)
+        if self.vectorisation != "workers":
+            for name in ("workers", "worker_timeout"):
+                if getattr(self, name) != getattr(type(self), name):
+                    raise ConfigError(
+                        f"{name}={getattr(self, name)!r} has no effect with vectorisation={self.vectorisation!r}: "
+                        f"use vectorisation='workers', or leave {name} out"
+                    )
         if self.time_limit_value and self.baseline == "none":
             raise ConfigError("time_limit_value=True needs a baseline to value what a time limit cuts off: baseline='linear'")

@@ -82,5 +82,5 @@ class SupervisedProblem(Problem[Examples]):
         return self._measures(apply(experience.inputs)[0], experience.targets)
 
     def timesteps(self, experiences: list[Examples], count: int) -> Tensor:
-        """Return the number of tasks, shape ()."""
-        return torch.tensor(float(count))
+        """Return the number of tasks, shape (), on the device of the experience; on the CPU if there is none (pretraining)."""
+        return torch.tensor(float(count), device=experiences[0].inputs.device if experiences else None)

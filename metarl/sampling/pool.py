@@ -24,8 +24,9 @@ import gymnasium as gym
 import numpy as np
 
 from metarl.errors import ConfigError, WorkerError
-from metarl.sampling.row_stepper import Array, Steps
+from metarl.sampling.row_stepper import Steps
 from metarl.sampling.worker import NUMBER
+from metarl.tasks import Array
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 """A pool has a process for every core already."""

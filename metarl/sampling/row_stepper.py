@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from metarl.sampling.spaces import flatten
 
-Array = NDArray[Any]
-
 
 class Steps(NamedTuple):
     """What one step of every row gave.
@@ -27,10 +25,10 @@ class Steps(NamedTuple):
         truncated: shape (rows,).
     """
 
-    observations: Array
-    rewards: Array
-    terminated: Array
-    truncated: Array
+    observations: NDArray[Any]
+    rewards: NDArray[Any]
+    terminated: NDArray[Any]
+    truncated: NDArray[Any]
 
 
 class Copies:
@@ -57,9 +55,9 @@ class RowStepper:
         self._entering = entering or (lambda row: None)
         self._envs: list[gym.Env[Any, Any]] = []
         self._over = np.zeros(0, dtype=bool)
-        self._observations: Array = np.zeros((0, 0))
+        self._observations: NDArray[Any] = np.zeros((0, 0))
 
-    def reset(self, tasks: Sequence[Any], seeds: Sequence[int]) -> Array:
+    def reset(self, tasks: Sequence[Any], seeds: Sequence[int]) -> NDArray[Any]:
         """Set one task per row (none where a task is None) and start each with its seed; return flat observations.
 
         Environments are made where there are too few, and closed where there are too many.
@@ -79,7 +77,7 @@ class RowStepper:
         self._observations = np.stack(rows)
         return self._observations.copy()
 
-    def step(self, actions: Array) -> Steps:
+    def step(self, actions: NDArray[Any]) -> Steps:
         """Step every row whose episode runs; one that has ended stays where it is, with no reward."""
         rewards = np.zeros(len(self._envs))
         terminated, truncated = np.zeros_like(self._over), np.zeros_like(self._over)

@@ -9,12 +9,12 @@ import torch
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from torch import Tensor
 
-from metarl import processes
 from metarl.errors import ConfigError
 from metarl.sampling.pool import WorkerPool
-from metarl.sampling.rollout import TensorVectorEnv
-from metarl.sampling.row_stepper import Array, Copies, RowStepper, Steps
+from metarl.sampling.row_stepper import Copies, RowStepper, Steps
 from metarl.sampling.spaces import flat_size
+from metarl.sampling.trajectories import TensorVectorEnv
+from metarl.tasks import Array
 
 Vectorisation = Literal["auto", "sync", "workers"]
 
@@ -140,6 +140,6 @@ def _horizon(env: gym.Env[Any, Any]) -> int:
 
 
 def _cores() -> int:
-    """Return this process's share of the cores."""
+    """Return this process's share of the cores, which ``torchrun`` starts so many processes on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // processes.count())
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -5,11 +5,13 @@ The first request brings the function that makes an environment; every other is 
 environment is running stands in a small shared file, so that the parent can name it if this process dies or hangs.
 """
 
+import fcntl
 import mmap
 import os
 import pickle
 import signal
 import struct
+import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection
@@ -35,26 +37,40 @@ def main(channel: int, shared: int) -> None:
     stepper: RowStepper | None = None
     while True:
         try:
-            method, arguments = pickle.loads(connection.recv_bytes())
+            request = connection.recv_bytes()
+        except (EOFError, ConnectionResetError):
+            return
+        try:
+            method, arguments = pickle.loads(request)
             if stepper is None:
                 stepper, result = RowStepper(arguments[0], lambda number: NUMBER.pack_into(row, 0, number)), None
             else:
                 result = getattr(stepper, method)(*arguments)
-            connection.send(("done", result))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
+            answer = pickle.dumps(("done", result))
+        except Exception as error:  # the simulator's, EOFError and its like too: only the connection's own end the worker
+            answer = pickle.dumps(("failed", (f"{type(error).__name__}: {error}", traceback.format_exc())))
+        try:
+            connection.send_bytes(answer)
+        except (BrokenPipeError, ConnectionResetError):
             return
-        except Exception as error:
-            connection.send(("failed", (f"{type(error).__name__}: {error}", traceback.format_exc())))
 
 
 def _end_with_parent() -> None:
-    """End this process, whatever it is doing, when the parent's end of standard input closes, as it does at its death."""
+    """End this process and what it started, whatever they do, when the parent's end of standard input closes, as at its death.
+
+    Linux itself kills the group then, also while a simulator's compiled code holds the interpreter's lock; elsewhere a thread
+    does, which needs that lock.
+    """
     lifeline = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
+    if sys.platform == "linux":
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
     def wait() -> None:
         os.read(lifeline, 1)
-        os.killpg(0, signal.SIGKILL)  # with what a simulator may have started
+        os.killpg(0, signal.SIGKILL)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=wait, daemon=True).start()  # here too: the parent may have died before Linux was asked

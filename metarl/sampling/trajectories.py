@@ -1,8 +1,10 @@
 """Sampling trajectories: all tasks and all their trajectories step together, as one batch."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,9 +14,8 @@ from metarl import processes
 from metarl.errors import NonFiniteError, TaskError
 from metarl.sampling.distributions import Distribution
 
-Apply = Callable[..., tuple[Tensor, Any]]
-"""Maps observations (tasks, trajectories, observation) and a state to distribution parameters (tasks, trajectories, size)
-and the next state; the first state is ()."""
+if TYPE_CHECKING:
+    from metarl.problems.base import Apply
 
 
 class TensorVectorEnv(Protocol):
@@ -88,12 +89,14 @@ def sample(
 
     Args:
         env: steps ``block_size(tasks x trajectories, max_envs)`` rows at once.
-        apply: the policy of every task, see ``Apply``; what it returns as state is handed to it at the next step.
+        apply: the policies of all tasks: maps observations, shape (tasks, trajectories, observation), and a state, at first (),
+            to distribution parameters, shape (tasks, trajectories, size), and the state that is handed in at the next step.
         distribution: what the policy parametrises.
         tasks: this process's tasks.
         generator: the run's; noise is drawn for all processes' tasks and sliced.
         trajectories: how many of each task.
-        max_envs: the most rows that may step at once. Noise and seeds belong to the row, so blocks change no result.
+        max_envs: the most rows that may step at once. Noise and seeds belong to the row, so blocks change no result; every
+            block applies the policies to all rows, so n blocks cost n times the networks' work.
 
     Raises:
         TaskError: no tasks.
@@ -111,7 +114,8 @@ def sample(
     size = block_size(total, max_envs)
     blocks = []
     for start in range(0, total, size):
-        # the last block is filled up with the last row, as an environment of fixed size needs
+        # the last block is filled up with the last row: an environment of fixed size needs it, and a stepper of rows would
+        # otherwise close and make environments at every call, to save less than a row for each block
         rows = [min(row, total - 1) for row in range(start, start + size)]
         block = _sample_rows(env, apply, distribution, tasks, noise, seeds, rows)
         blocks.append([column[: total - start] for column in block])
@@ -200,10 +204,10 @@ def _repeat_first(column: Tensor, happened: Tensor) -> Tensor:
 
 def _check_finite(sampled: Trajectories, tasks: Sequence[Any]) -> None:
     for field, value in (("reward", sampled.rewards), ("observation", sampled.observations)):
-        require_finite(field, value, tasks)
+        require_finite_experience(field, value, tasks)
 
 
-def require_finite(field: str, value: Tensor, tasks: Sequence[Any]) -> None:
+def require_finite_experience(field: str, value: Tensor, tasks: Sequence[Any]) -> None:
     """Raise NonFiniteError, naming the task, if what environments gave, shape (tasks, ...), is not finite."""
     bad = ~value.flatten(1).isfinite().all(1)
     if processes.mean(bad.any().to(value.dtype)) > 0:  # every process leaves, or all the others would wait for it
