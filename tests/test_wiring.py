@@ -1,0 +1,144 @@
+"""What is handed on from one part to the next arrives: each option of a command, each value of a run, each random stream."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import metarl
+from metarl.agents import Agent
+from metarl.commands import evaluate, train
+from metarl.commands.run import Run
+from metarl.evaluation import Evaluation
+from tests.small import small
+
+
+class Recorded:
+    """Stands for an agent, and keeps what it is asked."""
+
+    def __init__(self, iteration=0):
+        self.asked, self.is_best, self.iteration = [], False, iteration
+        self.best = None
+
+    def restore_best(self):
+        self.is_best = True
+        return self
+
+    def learn(self, iterations, **options):
+        self.asked.append(("learn", iterations, options))
+
+    def evaluate(self, tasks, steps, **options):
+        self.asked.append(("evaluate", tasks, steps, options, self.is_best))
+        return Evaluation("loss", np.zeros((2, 1)), (0,))
+
+    def pictures(self):
+        return {}
+
+    def save(self, path):
+        pass
+
+
+# -- the command line
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    agent = Recorded()
+    monkeypatch.setattr(Agent, "load", staticmethod(lambda path, **options: agent.asked.append((path, options)) or agent))
+    return agent
+
+
+def test_evaluate_asks_for_what_it_was_asked(loaded):
+    arguments = "run --tasks 7 --steps 3 --split validation --repeats 2 --seed 9 --last --device cpu --root elsewhere"
+    evaluate.main([*arguments.split(), "--env", "tests/Line-v0", "--env-kwargs", '{"shots": 5}'])
+    (path, how), (_, tasks, steps, options, is_best) = loaded.asked
+    assert (path, how) == ("run", {"device": "cpu", "env_kwargs": {"root": "elsewhere"}})
+    assert (tasks, steps, is_best) == (7, 3, False)
+    env_kwargs = {"shots": 5, "root": "elsewhere"}
+    assert options == {"split": "validation", "repeats": 2, "env": "tests/Line-v0", "env_kwargs": env_kwargs, "seed": 9}
+
+
+def test_evaluate_takes_the_best_iterate_and_the_usual_tasks_unless_told(loaded):
+    evaluate.main(["run"])
+    options = {"split": "test", "repeats": 1, "env": None, "env_kwargs": None}
+    assert loaded.asked[1] == ("evaluate", 600, None, options, True)
+
+
+def test_train_learns_what_is_left_and_evaluates_the_best_iterate(tmp_path, monkeypatch):
+    agent = Recorded(iteration=2)
+    monkeypatch.setattr(train, "_agent", lambda *_: agent)
+    run = Run(iterations=5, validate_every=3, validation_tasks=7)
+    how = train.Train(str(tmp_path), evaluation_tasks=4, evaluation_steps=6, log_interval=8, picture_every=9, save_every=10)
+    train._train(run, how)
+    (_, left, learned), evaluated = agent.asked
+    callback = learned.pop("callback")
+    assert (left, callback._every) == (3, 10)
+    assert learned == {
+        "log_interval": 8,
+        "tb_log_name": "tensorboard",
+        "progress_bar": True,
+        "validate_every": 3,
+        "validation_tasks": 7,
+        "picture_every": 9,
+    }
+    assert evaluated == ("evaluate", 4, 6, {}, True)
+
+
+def test_a_run_makes_the_agent_that_it_says():
+    agent = Run(
+        agent="maml",
+        outer="gradient_descent",
+        env="tests/Line-v0",
+        seed=3,
+        env_kwargs={"slopes": (2.0, 4.0)},
+        policy="weight",
+        policy_kwargs={"start": 0.5},
+        device="cpu",
+        dtype="float64",
+        options={"rate": 0.25, "inner_steps": 2},
+        outer_options={"learning_rate": 0.5},
+    ).make(verbose=1, tensorboard_log="there")
+    assert (agent.seed, agent.meta["theta"].tolist()) == (3, [0.5])
+    assert str(agent.meta["theta"].dtype) == "torch.float64"
+    assert (agent.options.rate, agent.options.inner_steps, agent.options.device) == (0.25, 2, "cpu")
+    assert agent.outer == metarl.GradientDescent(0.5)
+    assert agent.options.env_kwargs == {"slopes": (2.0, 4.0)}
+    assert (agent.verbose, agent.tensorboard_log) == (1, "there")
+
+
+def test_a_run_of_a_policy_samples_as_it_says():
+    run = Run(agent="maml", outer="trpo", outer_options={"max_kl": 0.5}, rollouts={"trajectories": 3}, device="cpu")
+    agent = run.make()
+    assert agent.outer == metarl.TRPO(max_kl=0.5)
+    assert agent.source.rollouts == agent.adapter.problem.rollouts == metarl.Rollouts(trajectories=3)
+
+
+def test_a_run_of_images_reads_its_folder(monkeypatch):
+    made = []
+    monkeypatch.setattr("metarl.registry.Registry.load", lambda *_: lambda *args, **options: made.append(options))
+    Run(root="there", env_kwargs={"shots": 5}, policy="MLP").make()
+    assert made[0]["env_kwargs"] == {"shots": 5, "root": "there"}
+
+
+def test_a_folder_is_of_one_run():
+    there = Run(seed=1, iterations=3, root="a").as_dict()
+    assert train.differences(there, Run(seed=1, iterations=4, root="b")) == []
+    assert train.differences(there, Run(seed=2, iterations=3)) == ["seed (1 there, 2 here)"]
+
+
+# -- agents
+
+
+def test_arguments_of_an_evaluation_go_on_top_of_training_s():
+    agent = small("MAML on batches of images", env_kwargs={"ways": 2, "shots": 1, "queries": 3})
+    asked = SimpleNamespace()
+    agent.source.elsewhere = lambda env, embeds: setattr(asked, "env", env) or agent.source
+    agent.evaluate(1, env_kwargs={"shots": 2})
+    family = asked.env.unwrapped
+    assert (family.ways, family.shots, family.queries) == (2, 2, 3)
+
+
+@pytest.mark.parametrize(("rate", "decay", "rates"), [(0.5, 1.0, [0.5, 0.25, 0.5 / 3]), (0.1, 0.0, [0.1, 0.1, 0.1])])
+def test_tuned_rates_decay(rate, decay, rates):
+    rule = small("Baseline-finetune")._decaying(rate, decay)
+    assert [float(rule.table[step][0]) for step in range(3)] == pytest.approx(rates)
