@@ -67,17 +67,22 @@ class AdaptedPolicy(BasePolicy):
         return torch.as_tensor(np.stack(rows)).to(self.like)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        first = int(getattr(self.action_space, "start", 0))
-        parameters = self(observation)
+        actions = self._choose(self(observation), deterministic)
+        if isinstance(self.action_space, gym.spaces.Box):  # whatever the policy's precision, actions are of their space
+            return actions.to(getattr(torch, np.dtype(self.action_space.dtype).name))
+        return actions + int(getattr(self.action_space, "start", 0))
+
+    def _choose(self, parameters: Tensor, deterministic: bool) -> Tensor:
+        """Return the distributions' modes, or samples of them."""
         if deterministic:
-            return self.distribution.mode(parameters) + first
+            return self.distribution.mode(parameters)
         generator = (
             torch.default_generator
             if parameters.device.type == "cpu"
             else torch.cuda.default_generators[parameters.device.index]
         )
         noise = self.distribution.noise(tuple(parameters.shape[:-1]), generator, parameters)
-        return self.distribution.sample(parameters, noise) + first
+        return self.distribution.sample(parameters, noise)
 
 
 class AdaptedPredictor:

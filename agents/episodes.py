@@ -73,7 +73,7 @@ class EpisodeSource(Source):
             )
         if embedding and policy_kwargs.get("head", "none") != "none":
             raise ConfigError(
-                f"policy_kwargs={dict(policy_kwargs)!r}: this agent compares features, and its network has no head: leave it out"
+                f"policy_kwargs={dict(policy_kwargs)!r}: this agent compares features, its network has no head: leave it out"
             )
         kwargs = {**policy_kwargs, **({"head": "none"} if embedding else {})}
         refuse_class(policy)

@@ -85,8 +85,8 @@ class Judged:
         return Evaluation(source.problem.metric, values, tuple(measured_steps(steps)), learner.batch_norm, adapter.stage)
 
     def over(self, problem: Problem[Any]) -> Adapter:
-        """Return the agent's adapter on a problem."""
-        return self.adapter if problem is self.adapter.problem else self.adapter.over(problem)
+        """Return the agent's adapter on a problem; what it does there does not count as training's time."""
+        return self.adapter.over(problem)
 
     def _changed_env(self, env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
         if self.env.spec is None:

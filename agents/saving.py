@@ -231,7 +231,9 @@ def _restore(path: str | os.PathLike[str], held: Mapping[str, Any], agent: Agent
 
     agent.meta = ours(held["meta"])
     agent.best = None if best is None else {**best, "meta": ours(best["meta"])}
-    agent.outer.require_state(agent.outer_state, held["outer_state"])
+    if isinstance(agent.outer_state, dict):
+        _require_like("outer_state", held["outer_state"], {})  # a dictionary, before the loop looks into it
+    agent.outer.require_state(agent.meta, agent.outer_state, held["outer_state"])
     _require_like("outer_state", held["outer_state"], agent.outer_state)
     agent.outer_state = _moved(held["outer_state"], agent.device)
     for name, generator in agent.streams.items():

@@ -16,7 +16,7 @@ from metarl.errors import ConfigError, unknown_name
 from metarl.outer import Outcome
 from metarl.problems import Problem, Rollouts
 from metarl.problems.base import Tasks
-from metarl.registry import NETWORKS, World
+from metarl.registry import FAMILIES, NETWORKS, World
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
@@ -132,7 +132,7 @@ def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym
         return env
     name = env.rpartition(":")[2]
     try:
-        if ":" not in env and name not in gym.registry:
+        if ":" not in env and name not in gym.registry and name not in FAMILIES:  # asked for, packages announce theirs
             raise gym.error.NameNotFound(name)
         return gym.make(env, **env_kwargs)
     except (gym.error.Error, ImportError) as error:

@@ -4,13 +4,13 @@
 """
 
 import statistics
-from dataclasses import replace
 from time import perf_counter
 
 import torch
 
+from metarl.agents.training import outer_step
 from metarl.commands.presets import NAVIGATION
-from metarl.outer import TRPO
+from metarl.commands.run import Run
 
 ITERATIONS = 10
 
@@ -18,14 +18,14 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; median of 
 print(f"{'fraction':>8} {'agent':>9} {'iteration':>10} {'sampling':>9} {'adaptation':>11} {'outer step':>11}   (seconds)")
 for fraction in (0.1, 0.2, 0.5, 1.0):
     for name in ("maml", "meta-sgd"):
-        agent = replace(NAVIGATION, agent=name, trpo=TRPO(fisher_fraction=fraction)).make().learn(3)
-        agent.inner.clock.read()
+        agent = Run.of({**NAVIGATION, "trpo.fisher_fraction": fraction}, agent=name).make().learn(3)
+        agent.adapter.clock.read()
         seconds, parts = [], []
         for _ in range(ITERATIONS):
             start = perf_counter()
-            agent._outer_step(report=False)
+            outer_step(agent, report=False)
             seconds.append(perf_counter() - start)
-            parts.append(agent.inner.clock.read())
+            parts.append(agent.adapter.clock.read())
         sampling, adaptation = (statistics.median(part[key] for part in parts) for key in ("sampling", "adaptation"))
         total = statistics.median(seconds)
         rest = total - sampling - adaptation

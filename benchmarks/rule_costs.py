@@ -7,7 +7,6 @@ the ratio of operations.
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from statistics import median
 from time import perf_counter
@@ -19,8 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import flop_registry
 
-from metarl.adaptation import InnerLoop
-from metarl.commands.presets import NAVIGATION_BEST, TURTLE_SINE_RUN
+from metarl.adapters import GradientAdapter
+from metarl.commands.presets import PRESETS
+from metarl.commands.run import Run
 from metarl.learner import Learner
 from metarl.outer import GradientDescent
 from metarl.problems import SupervisedProblem
@@ -55,35 +55,36 @@ class Operations(TorchDispatchMode):
 
 def sine(name: str) -> Callable[[], Any]:
     """Return one meta-iteration on TURTLE's tasks without its clips: T = 5, 2 tasks."""
-    gradient = GradientDescent(compile="--compile" in sys.argv)
-    rate = (0.01,) if name == "MAML" else ()
-    run = replace(TURTLE_SINE_RUN, agent=AGENTS[name], rate=rate, agent_kwargs={}, gradient=gradient, inner_clip=None)
+    changes = {"gradient.compile": "--compile" in sys.argv, "gradient.clip_task": None, "inner_clip": None}
+    rate = 0.01 if name == "MAML" else None
+    run = Run.of({**PRESETS["turtle-sine-5"][1], **changes}, agent=AGENTS[name], rate=rate)
     return partial(run.make().learn, 1, log_interval=NEVER)
 
 
 def navigation(name: str) -> Callable[[], Any]:
     """Return one TRPO meta-iteration of ``navigation-best``: T = 1, 20 tasks, Fisher products on a fifth of the time-steps."""
-    agent = replace(NAVIGATION_BEST, agent=AGENTS[name]).make()
+    agent = Run.of(PRESETS["navigation-best"][1], agent=AGENTS[name]).make()
     return partial(agent.learn, 1, log_interval=NEVER)
 
 
 def conv4_images(name: str) -> Callable[[], Any]:
     """Return one meta-gradient on random 84x84 images: 5-way 1-shot, 15 queries a class, T = 5, 2 tasks."""
-    learner = Learner(conv4((3, 84, 84), 5))
+    network = conv4((3, 84, 84), 5)
+    learner = Learner(network)
     rule: UpdateRule = {
         "MAML": lambda: Descent(learner.layout, rate=0.01),
         "TURTLE": lambda: TURTLE(learner.layout, inputs=("gradient", "gradient-history", "time"), steps=5),
         "LSTM2": lambda: MetaLSTM(learner.layout, preprocess=False),
     }[name]()
-    inner = InnerLoop(SupervisedProblem(learner, cross_entropy), rule, steps=5)
-    meta = inner.initial_meta()
+    adapter = GradientAdapter(SupervisedProblem(cross_entropy), learner, rule, steps=5)
+    meta = adapter.initial_meta(network, rule)
     outer = GradientDescent()
-    outer.start(meta)
+    state = outer.init(adapter, meta, torch.Generator())
     labels = torch.arange(5).expand(2, -1)
     tasks = Episodes(
         Examples(torch.rand(2, 5, 3, 84, 84), labels), Examples(torch.rand(2, 75, 3, 84, 84), labels.repeat_interleave(15, 1))
     )
-    return partial(outer.step, inner, meta, tasks, torch.Generator(), report=False)
+    return partial(outer.step, adapter, meta, state, tasks, torch.Generator(), report=False)
 
 
 MAKE = {"sine": sine, "navigation": navigation, "conv4": conv4_images}

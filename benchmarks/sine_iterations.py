@@ -3,13 +3,12 @@
 4 tasks, 5 shots, 10 queries, a 1-40-40-1 regressor, one second-order inner step, Adam.
 """
 
-from dataclasses import replace
 from time import perf_counter
 
 import torch
 
-from metarl.commands.presets import META_SGD_SINE_RUN
-from metarl.outer import GradientDescent
+from metarl.commands.presets import PRESETS
+from metarl.commands.run import Run
 
 ITERATIONS = 2000
 
@@ -17,7 +16,7 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {ITERATION
 for name in ("maml", "meta-sgd"):
     rates = {}
     for compiled in (False, True):
-        agent = replace(META_SGD_SINE_RUN, agent=name, gradient=GradientDescent(compile=compiled)).make()
+        agent = Run.of({**PRESETS["sine"][1], "gradient.compile": compiled, "gradient.clip_norm": None}, agent=name).make()
         start = perf_counter()
         agent.learn(200, log_interval=200)
         first = perf_counter() - start

@@ -312,16 +312,16 @@ def test_classes_may_have_other_numbers_of_examples_in_any_order():
 
 def test_prototypes_by_cosine():
     adapter, meta, episodes = plane(Prototypes, "cosine")
-    (found,) = logits(adapter, meta, episodes, (2.0, 0.0))
-    assert found == pytest.approx([1, 1 / 17**0.5])
+    (compared,) = logits(adapter, meta, episodes, (2.0, 0.0))
+    assert compared == pytest.approx([1, 1 / 17**0.5])
 
 
 def test_the_nearest_neighbour_is_the_nearest_of_each_class():
     adapter, meta, episodes = plane(NearestNeighbour)
     assert logits(adapter, meta, episodes, (1.0, 1.0), (3.0, 4.0)) == [[-2, -4], [-17, -5]]
     adapter, meta, episodes = plane(NearestNeighbour, "cosine", [[1.0, 0.0], [0.0, -2.0], [3.0, 4.0], [-1.0, 0.0]])
-    (found,) = logits(adapter, meta, episodes, (0.0, 5.0))
-    assert found == pytest.approx([0, 0.8])
+    (compared,) = logits(adapter, meta, episodes, (0.0, 5.0))
+    assert compared == pytest.approx([0, 0.8])
 
 
 def test_statistics_of_the_support_set_normalise_its_queries():

@@ -66,19 +66,16 @@ def test_another_seed_is_another_run(kind):
 @pytest.mark.parametrize("world", ["navigation", "bandit", "sine", "images", "images, statistics of the support set"])
 def test_no_module_that_was_handed_in_changes_and_agents_can_share_one(world):
     options = {"dtype": "float64", "device": "cpu", **WORLDS[world]}
-    network = metarl.MAML(options["policy"], options["env"], **{k: v for k, v in options.items() if k not in ("policy", "env")})
-    source, kwargs = network.source, options["policy_kwargs"]
-    module = source.network(options["policy"], kwargs, False)
+    policy, env, kwargs = (options.pop(name) for name in ("policy", "env", "policy_kwargs"))
+    module = metarl.MAML(policy, env, policy_kwargs=kwargs, **options).source.network(policy, kwargs, False)
     before, training = copy.deepcopy(module.state_dict()), [layer.training for layer in module.modules()]
-    del options["policy"], options["policy_kwargs"]
-    env = options.pop("env")
     one, two, alone = (metarl.MetaSGD(module, env, **options) for _ in range(3))
     for agent in (one, two):
         agent.learn(1)
     one.evaluate(2)
-    given = gym.make(env)
-    observation, _ = given.reset(seed=0)
-    one.adapt(given)
+    task = gym.make(env)
+    observation, _ = task.reset(seed=0)
+    one.adapt(task)
     one.predict(observation)
     two.learn(1)
     assert same(dict(module.state_dict()), dict(before))

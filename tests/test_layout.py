@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [  # each imports only from those before it, and from itself
     ["metarl.errors", "metarl.clock", "metarl.streams"],
-    ["metarl.registry"],
+    ["metarl.registry", "metarl.catalogue"],
     ["metarl.progress"],
     ["metarl.files", "metarl.tasks", "metarl.normalisation", "metarl.networks", "metarl.processes"],
     ["metarl.checkpoint"],
@@ -109,7 +109,7 @@ def test_importing_metarl_imports_no_environment():
         "import sys, metarl; print(sorted(n for n in sys.modules if n.startswith(('metarl.', 'torch', 'stable_baselines3'))))"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert printed == "['metarl.errors', 'metarl.registry']"
+    assert printed == "['metarl.catalogue', 'metarl.errors', 'metarl.registry']"
 
 
 def test_every_folder_is_packaged():

@@ -58,8 +58,8 @@ def version_1(**changes):
     }
 
 
-def load(tmp_path, content, **given):
-    return metarl.Agent.load(checkpoint.write(tmp_path / "old", content), device="cpu", **given)
+def load(tmp_path, content, **handed_in):
+    return metarl.Agent.load(checkpoint.write(tmp_path / "old", content), device="cpu", **handed_in)
 
 
 def test_everything_is_where_it_was(tmp_path):

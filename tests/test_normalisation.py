@@ -166,9 +166,9 @@ def test_what_batch_normalisation_cannot_do_is_named():
 
 
 def test_every_evaluation_says_whose_statistics():
-    found = agent("support").evaluate(2)
-    assert found.as_dict()["batch_norm"] == "support"
-    assert "batch-normalisation with the statistics of the support set" in str(found)
+    evaluation = agent("support").evaluate(2)
+    assert evaluation.as_dict()["batch_norm"] == "support"
+    assert "batch-normalisation with the statistics of the support set" in str(evaluation)
     assert metarl.MAML("MLP", "metarl/Sine-v0").evaluate(2).as_dict()["batch_norm"] is None
 
 

@@ -341,8 +341,21 @@ def test_what_cannot_be_pretrained_is_named():
 
 
 def test_a_classifier_of_other_classes_does_not_follow():
-    loop = Pretraining()
-    ours, theirs = ({"classifier": {"head.weight": torch.zeros(count, 2)}} for count in (3, 4))
-    loop.require_state(ours, ours)
+    loop, meta = Pretraining(), {"theta": torch.zeros(2)}
+    ours, theirs = ({"classifier": {"head.weight": torch.zeros(count, 2)}, "optimizer": {}} for count in (3, 4))
+    loop.require_state(meta, ours, ours)
     with pytest.raises(CheckpointError, match="told 4 classes apart, but the training split has 3"):
-        loop.require_state(ours, theirs)
+        loop.require_state(meta, ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("MAML", "rule.table"), ("Alpha MAML", "theta"), ("fine-tuning", "classifier.head.bias")]
+)
+def test_moments_of_other_parameters_do_not_follow(kind, name):
+    # a fused optimiser would read beyond them
+    agent = small(kind).learn(1)
+    agent.outer.require_state(agent.meta, {**agent.outer_state, "optimizer": {}}, agent.outer_state)
+    moments = agent.outer_state["optimizer"][name]
+    for wrong in ({name: {**moments, "exp_avg": moments["exp_avg"].flatten()[:0]}}, {"other": moments}):
+        with pytest.raises(CheckpointError, match=r"its optimiser's .* is not of this agent's"):
+            agent.outer.require_state(agent.meta, agent.outer_state, {**agent.outer_state, "optimizer": wrong})

@@ -42,8 +42,9 @@ def adapt_to_unseen(agent: Agent) -> Unseen:
     generator = stream(PICTURE_SEED, "pictures", agent.device)
     tasks = agent.source.sample(TASKS, "test", generator)
     with torch.no_grad(), processes.alone():
-        adaptation = agent.adapter.adapt(agent.meta, tasks, generator)
-        query = agent.adapter.collect(agent.meta, adaptation.adapted[-1], tasks, generator)
+        adapter = agent.over(agent.adapter.problem)
+        adaptation = adapter.adapt(agent.meta, tasks, generator)
+        query = adapter.collect(agent.meta, adaptation.adapted[-1], tasks, generator)
     return Unseen(tasks, adaptation, query)
 
 

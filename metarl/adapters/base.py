@@ -151,9 +151,9 @@ class Adapter(ABC):
         return tree_map(lambda tensor: tensor[task], adapted)
 
     def over(self, problem: Problem[Any]) -> Self:
-        """Return the same adapter on another problem of the same learner."""
+        """Return the same adapter on a problem of the same learner, with a clock of its own."""
         other = copy.copy(self)
-        other.problem = problem
+        other.problem, other.clock = problem, Clock()
         return other
 
     def track(self, meta: Meta, inputs: Tensor) -> Meta:

@@ -73,8 +73,8 @@ class OuterLoop(ABC):
         """
         return {}
 
-    def require_state(self, ours: State, theirs: State) -> None:  # noqa: B027
-        """Raise CheckpointError if a checkpoint's state cannot follow on what ``init`` returned."""
+    def require_state(self, meta: Meta, ours: State, theirs: State) -> None:  # noqa: B027
+        """Raise CheckpointError if a checkpoint's state cannot follow on what ``init`` returned for these meta-parameters."""
 
     def draw(self, source: TaskSource, n: int, generator: torch.Generator, first: int) -> tuple[Tasks, Tasks]:
         """Return the tasks of a step, n in all: everybody's, and this process's share of them.

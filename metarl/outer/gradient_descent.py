@@ -84,6 +84,10 @@ class GradientDescent(OuterLoop):
         """Return an optimiser's state before its first step, and the count of steps."""
         return {"optimizer": {}, "steps": 0}
 
+    def require_state(self, meta: Meta, ours: State, theirs: State) -> None:
+        """Raise CheckpointError if the checkpoint's optimiser is of other meta-parameters."""
+        self._optimiser.require_state(learned(meta), theirs["optimizer"])
+
     def improve(
         self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:

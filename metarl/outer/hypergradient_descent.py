@@ -114,6 +114,10 @@ class HypergradientDescent(OuterLoop):
         last = {name: torch.zeros_like(value) for name, value in _moving(meta).items()}
         return {"beta": torch.tensor(first, dtype=torch.float64), "last": last, "optimizer": {}}
 
+    def require_state(self, meta: Meta, ours: State, theirs: State) -> None:
+        """Raise CheckpointError if the checkpoint's optimiser is of other meta-parameters."""
+        self._direction.require_state(_moving(meta), theirs["optimizer"])
+
     def improve(
         self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:

@@ -73,14 +73,16 @@ class Pretraining(OuterLoop):
         drawn = {name: bound * (2 * torch.rand(shape, generator=generator) - 1) for name, shape in shapes.items()}
         return {"classifier": {name: value.to(meta["theta"]) for name, value in drawn.items()}, "optimizer": {}}
 
-    def require_state(self, ours: State, theirs: State) -> None:
-        """Raise CheckpointError if the checkpoint's classifier is of other classes."""
+    def require_state(self, meta: Meta, ours: State, theirs: State) -> None:
+        """Raise CheckpointError if the checkpoint's classifier is of other classes, or its optimiser of other parameters."""
         counts = [len(next(iter(state["classifier"].values()))) for state in (theirs, ours)]
         if counts[0] != counts[1]:
             raise CheckpointError(
                 f"the checkpoint's pretraining told {counts[0]} classes apart, but the training split has {counts[1]}: "
                 "hand in the same data"
             )
+        classifier = {CLASSIFIER + name: value for name, value in theirs["classifier"].items()}
+        self._optimiser.require_state(meta | classifier, theirs["optimizer"])
 
     def gather(self, adapter: Adapter, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Batch:
         """Return the labelled images as they are: nothing is adapted."""

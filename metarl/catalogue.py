@@ -1,0 +1,134 @@
+"""What metarl itself has by name: the entries that the registries begin with."""
+
+from typing import Any
+
+from metarl.registry import AgentEntry, Entry, FamilyEntry, OuterEntry
+
+_GENERAL = ("trpo", "policy_gradient", "gradient_descent")
+_BASELINE: dict[str, Any] = {
+    "is_baseline": True,
+    "outer_loops": ("pretraining",),
+    "idle": ("first_order", "pretraining_rate"),  # nothing is differentiated twice; the rate is --pretraining.learning-rate
+}
+_NAVIGATION = {"vector_entry_point": "metarl.envs.navigation:Navigation2DVector", "max_episode_steps": 100}
+
+
+def agents() -> list[AgentEntry]:
+    """Return the agents."""
+    return [
+        AgentEntry("maml", "gradient descent from a learned start", "metarl.agents:MAML", outer_loops=_GENERAL),
+        AgentEntry(
+            "meta-sgd", "a learned start, and a rate for every parameter", "metarl.agents:MetaSGD", outer_loops=_GENERAL
+        ),
+        AgentEntry(
+            "meta-lstm",
+            "an LSTM gates every parameter's steps",
+            "metarl.agents:MetaLSTM",
+            outer_loops=_GENERAL,
+            idle=("first_order",),  # it always is
+        ),
+        AgentEntry("meta-lstm-2", "the LSTM with raw gradients, second order", "metarl.agents:MetaLSTM2", outer_loops=_GENERAL),
+        AgentEntry("turtle", "a small network writes every update", "metarl.agents:TURTLE", outer_loops=_GENERAL),
+        AgentEntry(
+            "alpha-maml",
+            "MAML that moves its two rates by hypergradients",
+            "metarl.agents:AlphaMAML",
+            outer_loops=("hypergradient_descent",),
+        ),
+        AgentEntry(
+            "protonet",
+            "Prototypical Networks: the nearest mean of a class",
+            "metarl.agents:ProtoNet",
+            outer_loops=("gradient_descent",),
+        ),
+        AgentEntry(
+            "scratch",
+            "baseline: a new network for every task",
+            "metarl.agents:TrainFromScratch",
+            is_baseline=True,
+            outer_loops=(),
+            idle=("first_order", "meta_batch"),
+        ),
+        AgentEntry("finetuning", "baseline: pretrained; a new last layer", "metarl.agents:Finetuning", **_BASELINE),
+        AgentEntry("baseline++", "baseline: fine-tuning by cosines", "metarl.agents:BaselinePlusPlus", **_BASELINE),
+        AgentEntry(
+            "nearest-neighbour", "baseline: pretrained; the nearest image", "metarl.agents:NearestNeighbour", **_BASELINE
+        ),
+        AgentEntry("baseline-finetune", "baseline: pretrained; all is trained", "metarl.agents:BaselineFinetune", **_BASELINE),
+    ]
+
+
+def adapters() -> list[Entry]:
+    """Return the adapters."""
+    return [
+        Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
+        Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
+        Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
+    ]
+
+
+def outer_loops() -> list[OuterEntry]:
+    """Return the outer loops."""
+    return [
+        OuterEntry("trpo", "a natural-gradient step within a KL limit", "metarl.outer:TRPO", ("policies",), "trpo"),
+        OuterEntry("policy_gradient", "REINFORCE with a baseline", "metarl.outer:GradientDescent", ("policies",), "gradient"),
+        OuterEntry(
+            "gradient_descent", "any optimiser of torch.optim", "metarl.outer:GradientDescent", ("predictors",), "gradient"
+        ),
+        OuterEntry(
+            "hypergradient_descent",
+            "gradient descent that moves both learning rates",
+            "metarl.outer:HypergradientDescent",
+            prefix="alpha",
+        ),
+        OuterEntry(
+            "pretraining", "one classifier of all training classes", "metarl.outer:Pretraining", ("predictors",), "pretraining"
+        ),
+    ]
+
+
+def rules() -> list[Entry]:
+    """Return the update rules."""
+    return [
+        Entry("gradient-descent", "plain steps; rates fixed or learned", "metarl.rules:GradientDescent"),
+        Entry("meta-sgd", "a learned rate for every parameter", "metarl.rules:MetaSGD"),
+        Entry("lstm", "an LSTM gates every parameter's steps", "metarl.rules:MetaLSTM"),
+        Entry("turtle", "a small network writes every parameter's update", "metarl.rules:TURTLE"),
+        Entry("adam", "Adam's steps, nothing learned", "metarl.rules:Adam"),
+    ]
+
+
+def families() -> list[FamilyEntry]:
+    """Return the task families and few-shot episodes."""
+    return [
+        FamilyEntry(
+            "metarl/Navigation2D-v0", "policies: a point walks to a goal", "metarl.envs.navigation:Navigation2D", _NAVIGATION
+        ),
+        FamilyEntry(
+            "metarl/Navigation2DVaryingStart-v0",
+            "policies: the same, a start for each task",
+            "metarl.envs.navigation:Navigation2D",
+            {**_NAVIGATION, "kwargs": {"varying_start": True}},
+        ),
+        FamilyEntry(
+            "metarl/BernoulliBandit-v0",
+            "policies: arms that pay one or nothing",
+            "metarl.envs.bandit:BernoulliBandit",
+            {"max_episode_steps": 20},
+        ),
+        FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
+        FamilyEntry("metarl/Omniglot-v0", "episodes: handwritten characters", "metarl.supervised.omniglot:Omniglot"),
+        FamilyEntry("metarl/MiniImageNet-v0", "episodes: small photographs", "metarl.supervised.miniimagenet:MiniImageNet"),
+        FamilyEntry("metarl/CUB-v0", "episodes: birds", "metarl.supervised.cub:CUB"),
+        FamilyEntry("metarl/ImageFolder-v0", "episodes: your own images", "metarl.supervised.image_folder:ImageFolder"),
+    ]
+
+
+def networks() -> list[Entry]:
+    """Return the networks."""
+    return [
+        Entry("MlpPolicy", "a perceptron that gives an action distribution", "metarl.networks:mlp"),
+        Entry("MLP", "a perceptron: of sine waves 1-40-40-1", "metarl.supervised.networks:regressor"),
+        Entry("Conv4", "the few-shot papers' four convolutions", "metarl.supervised.networks:conv4"),
+        Entry("ResNet12", "four residual blocks of three convolutions", "metarl.supervised.networks:resnet12"),
+    ]
