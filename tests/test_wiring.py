@@ -1,16 +1,22 @@
 """What is handed on from one part to the next arrives: each option of a command, each value of a run, each random stream."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import metarl
 from metarl.agents import Agent
 from metarl.commands import evaluate, train
 from metarl.commands.run import Run
 from metarl.evaluation import Evaluation
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent
+from metarl.outer.trpo import _Policies
 from tests.small import small
+from tests.toys import weight
+from tests.worlds import gathered
 
 
 class Recorded:
@@ -142,3 +148,77 @@ def test_arguments_of_an_evaluation_go_on_top_of_training_s():
 def test_tuned_rates_decay(rate, decay, rates):
     rule = small("Baseline-finetune")._decaying(rate, decay)
     assert [float(rule.table[step][0]) for step in range(3)] == pytest.approx(rates)
+
+
+# -- outer loops
+
+
+def test_a_gradient_is_scaled_by_the_norm_that_its_clipped_entries_leave():
+    before, clipped = GradientDescent(clip_value=3.0, clip_norm=1.0).clip(
+        {"theta": torch.tensor([30.0, 4.0], dtype=torch.float64)}
+    )
+    assert before.item() == pytest.approx(math.hypot(30, 4))
+    assert clipped["theta"].tolist() == pytest.approx([math.sqrt(0.5)] * 2, rel=1e-5)
+
+
+def line(**options):
+    options = {"dtype": "float64", "device": "cpu", "meta_batch": 1, "rate": 0.25, **options}
+    return metarl.AlphaMAML(weight(0.0), "tests/Line-v0", **options)
+
+
+def test_beta_moves_before_the_step_that_it_is_the_length_of():
+    # the loss after a step of 1/4 from w to the slope, 1, is (w - 1)^2: the gradients are -2 and, at 1/4, -1.5
+    agent = line(outer=HypergradientDescent(0.125, alpha_hyper=0.0, beta_hyper=0.01))
+    assert agent.learn(1).meta["theta"].item() == pytest.approx(0.25)
+    assert agent.learn(1).outer_state["beta"].item() == pytest.approx(0.125 + 0.01 * 2 * 1.5)
+    assert agent.meta["theta"].item() == pytest.approx(0.25 + 0.155 * 1.5)
+
+
+def level(lengths=(1, 3), **options):
+    options = {"outer": "trpo", "dtype": "float64", "device": "cpu", "meta_batch": len(lengths), **options}
+    rollouts = metarl.Rollouts(trajectories=3, advantages="raw", baseline="none")
+    env_kwargs = {"lengths": lengths, "slope": 1.0}
+    return options.pop("cls", metarl.MAML)(weight(0.5), "tests/Level-v0", env_kwargs=env_kwargs, rollouts=rollouts, **options)
+
+
+def test_the_kl_is_a_mean_over_time_steps_not_over_tasks():
+    agent = level(lengths=(1, 4))
+    batch = gathered(agent)
+    policies = _Policies(agent.adapter, agent.meta, agent.meta, batch)
+    moved = {name: value + 0.1 for name, value in agent.meta.items()}
+    adapted = policies.replay(moved)
+    kl = agent.adapter.problem.distribution.kl(batch.query.distribution_parameters, policies.outputs(moved, adapted))
+    happened = batch.query.happened
+    by_task = [kl[task][happened[task]].mean() for task in range(2)]
+    assert happened.sum(1).tolist() == [3, 12]
+    assert by_task[0] != pytest.approx(by_task[1].item(), rel=0.05)
+    assert policies.mean_kl(moved, adapted).item() == pytest.approx(kl[happened].mean().item())
+
+
+def test_beta_is_the_length_of_trpos_step():
+    def change(beta):
+        outer = HypergradientDescent(beta, alpha_hyper=0.0, beta_hyper=0.0, trpo=TRPO(damping=0.1, max_kl=1e-4))
+        agent = level(cls=metarl.AlphaMAML, rate=0.01, outer=outer)
+        before = agent.meta["theta"]
+        return agent.learn(1).meta["theta"] - before
+
+    assert change(0.25).abs().min() > 0
+    torch.testing.assert_close(change(0.5), 2 * change(0.25))
+
+
+# -- adapters
+
+
+class Lower(metarl.UpdateRule):
+    """Moves by the loss itself."""
+
+    def forward(self, theta, gradient, loss, state, step):
+        return theta - loss / 2, state
+
+
+@pytest.mark.parametrize(("first_order", "moved"), [(True, 0.75), (False, 1.5)])
+def test_first_order_takes_the_losses_as_constants(first_order, moved):
+    # from 0 the loss, 1, leads to -1/2, where the query loss 4 (w' - 1)^2 has the gradient -12; w' has the derivative 2 by w
+    outer = GradientDescent(1 / 16, optimizer="SGD")
+    options = {"rule": Lower, "first_order": first_order, "outer": outer, "meta_batch": 1, "dtype": "float64", "device": "cpu"}
+    assert Agent(weight(0.0), "tests/Line-v0", **options).learn(1).meta["theta"].item() == pytest.approx(moved)
