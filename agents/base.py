@@ -85,14 +85,15 @@ class Agent(SB3Habits, Judged):
         self.device = device_of(self.options.device)
         self.policy_name, self.env_name = (given if isinstance(given, str) else None for given in (policy, env))
         self.env = make_env(env, self.options.env_kwargs)
+        self._made_env = self.env is not env
         self.source = building.make_source(self.env, self.options, rollouts, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.options.seed, "weights").initial_seed())
             network = self.source.network(policy, self.options.policy_kwargs, self.embeds)
             self.adapter, self.meta = self.make_adapter(network)
-        first = self.source.first_inputs()
-        if first is not None and has_seen_nothing(self.meta):  # averages of nothing would be far off
-            self.meta = self.adapter.track(self.meta, first)
+        if has_seen_nothing(self.meta):  # averages of nothing would be far off
+            first = self.source.first_inputs(stream(self.options.seed, "averages", self.device))
+            self.meta = self.meta if first is None else self.adapter.track(self.meta, first)
         self.outer = self.make_outer(outer)
         self.outer.check(self.adapter)
         self.outer_state = self.outer.init(self.adapter, self.meta, stream(self.options.seed, "outer loop"))
@@ -189,6 +190,8 @@ class Agent(SB3Habits, Judged):
     def close(self) -> None:
         """Close the environments that the agent made."""
         self.adapter.problem.close()
+        if self._made_env:
+            self.env.close()
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False

@@ -16,7 +16,7 @@ from metarl.adapters.base import Adapted, Adapter, Meta, shared
 from metarl.agents.adapted import AdaptedPredictor
 from metarl.agents.pictures import Pictures, Unseen
 from metarl.agents.pictures import episodes as episode_pictures
-from metarl.agents.sources import Source, name_of, refuse_class, users_network
+from metarl.agents.sources import Source, name_of, refuse_arguments, refuse_class, users_network
 from metarl.errors import ConfigError, unknown_name
 from metarl.outer import Outcome
 from metarl.problems import Problem, SupervisedProblem
@@ -78,6 +78,7 @@ class EpisodeSource(Source):
         kwargs = {**policy_kwargs, **({"head": "none"} if embedding else {})}
         refuse_class(policy)
         if isinstance(policy, nn.Module):
+            refuse_arguments(policy, policy_kwargs)
             module = policy
         elif make := family.networks.get(policy) or users_network(policy):
             try:
@@ -119,15 +120,15 @@ class EpisodeSource(Source):
 
     def example_inputs(self) -> Tensor:
         """Return the support inputs of one training episode."""
-        return self._example().support.inputs[0]
+        return self._example(torch.Generator(self._like.device)).support.inputs[0]
 
-    def _example(self) -> Episodes:
-        drawn: Episodes = self.family.sample_episodes(1, "train", torch.Generator(self._like.device), dtype=self._like.dtype)
+    def _example(self, generator: torch.Generator) -> Episodes:
+        drawn: Episodes = self.family.sample_episodes(1, "train", generator, dtype=self._like.dtype)
         return drawn
 
-    def first_inputs(self) -> Tensor:
+    def first_inputs(self, generator: torch.Generator) -> Tensor:
         """Return the query inputs of one training episode, which averages of nothing begin with."""
-        return self._example().query.inputs[0]
+        return self._example(generator).query.inputs[0]
 
     def sample(self, n: int, split: str, generator: torch.Generator, first: int = 0) -> Episodes:
         """Return a batch of n episodes."""
@@ -151,9 +152,12 @@ class EpisodeSource(Source):
 
     def evaluation_batch(self, adapter: Adapter, meta: Meta, steps: int, meta_batch: int) -> int:
         """Return as many tasks as let a step's numbers fit into the cache, and all steps' parameters into memory."""
-        kind = self._like.device.type
+        kind = "cpu" if self._like.device.type == "cpu" else "cuda"
         size, every = meta["theta"].numel(), meta["theta"].numel() + shared(meta).numel()
-        fits = min(CACHE[kind] // (adapter.numbers_per_coordinate * max(1, size)), MEMORY[kind] // ((steps + 1) * every))
+        fits = min(
+            CACHE[kind] // (adapter.numbers_per_coordinate * max(1, size)),
+            MEMORY[kind] // ((steps + 1) * every * adapter.numbers_per_coordinate),
+        )
         return min(DRAWN_AT_ONCE, max(1, fits))
 
     def slice(self, tasks: Episodes, rows: slice) -> Episodes:

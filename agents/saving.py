@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from metarl import checkpoint
 from metarl.agents import migration
 from metarl.agents.options import device_of
-from metarl.errors import CheckpointError, ConfigError
+from metarl.errors import CheckpointError, DataError, TaskError
 from metarl.outer import OuterLoop
 from metarl.problems import Rollouts
 from metarl.registry import AGENTS, OUTER_LOOPS, RULES
@@ -25,6 +26,8 @@ from metarl.streams import stream
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
 
+DAMAGE = (TypeError, AttributeError, LookupError, ValueError, OverflowError)
+"""What a checkpoint's contents can end in where they are not what they should be."""
 ENTRIES: dict[str, type | tuple[type, ...]] = {
     "agent": str,
     "policy": (str, type(None)),
@@ -60,6 +63,7 @@ class Given:
 def content(agent: Agent) -> dict[str, Any]:
     """Return everything that a resumed run needs, in plain containers and tensors."""
     options = {**vars(agent.options)}
+    options["env_kwargs"] = _of_file(options)
     if "rule" in options:
         entry = RULES.find(options["rule"])
         options["rule"] = entry.name if entry is not None else options["rule"].__name__
@@ -90,13 +94,15 @@ def load(cls: type[Agent], path: str | os.PathLike[str], given: Given) -> Any:
     kind = _class(cls, path, held["agent"])
     try:
         agent = kind(**_arguments(path, held, given))
-    except (ConfigError, TypeError, AttributeError, KeyError) as error:
+    except (DataError, TaskError):  # of the data that is here, not of the file
+        raise
+    except DAMAGE as error:
         raise CheckpointError(f"checkpoint {path} does not make a {kind.__name__}: {error}") from error
     try:
         _restore(path, held, agent)
     except CheckpointError:
         raise
-    except (TypeError, AttributeError, KeyError, ValueError, RuntimeError) as error:
+    except (*DAMAGE, RuntimeError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}; use an earlier checkpoint") from error
     return agent
 
@@ -109,7 +115,12 @@ def _require_entries(path: str | os.PathLike[str], held: Mapping[str, Any]) -> N
     unknown = held.keys() - ENTRIES.keys() - {"format", "version"}
     if unknown:
         raise CheckpointError(f"checkpoint {path} is damaged: {', '.join(sorted(map(str, unknown)))} are unknown entries")
-    for part in (held["meta"], held["outer_state"], held["best"]):
+    best = held["best"]
+    if best is not None and not (isinstance(best.get("score"), float) and math.isfinite(best["score"])):
+        raise CheckpointError(
+            f"checkpoint {path} is damaged: its best score is {best.get('score')!r}; use an earlier checkpoint"
+        )
+    for part in (held["meta"], held["outer_state"], best):
         for name, value in _tensors(part):
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise CheckpointError(
@@ -162,7 +173,7 @@ def _arguments(path: str | os.PathLike[str], held: Mapping[str, Any], given: Giv
     env = held["env"] if given.env is None else given.env
     if given.env is None:
         _require_known(path, held["env"])
-    options["env_kwargs"] = {} if isinstance(env, gym.Env) else {**options.get("env_kwargs", {}), **given.env_kwargs}
+    options["env_kwargs"] = {} if isinstance(env, gym.Env) else {**_of_file(options), **given.env_kwargs}
     if "rule" in options:
         name = options["rule"]
         if given.rule is None and not (isinstance(name, str) and name in RULES):
@@ -180,6 +191,11 @@ def _arguments(path: str | os.PathLike[str], held: Mapping[str, Any], given: Giv
         "verbose": given.verbose,
         "tensorboard_log": given.tensorboard_log,
     }
+
+
+def _of_file(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the environment's arguments that a checkpoint holds, but for what would let it fetch and write files."""
+    return {name: value for name, value in options.get("env_kwargs", {}).items() if name != "download"}
 
 
 def _require_known(path: str | os.PathLike[str], env: str) -> None:
@@ -250,6 +266,8 @@ def _moved(value: Any, device: torch.device) -> Any:
         return value.to(device)
     if isinstance(value, dict):
         return {key: _moved(item, device) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(item, device) for item in value)
     return value
 
 

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from metarl import processes
 from metarl.agents.callbacks import ProgressCallback
+from metarl.logger import stage_labels
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -68,7 +69,7 @@ class SB3Habits:
         outer = {f"outer.{name}": value for name, value in self.outer.options().items()}
         told = {**vars(self.options), "outer": type(self.outer).__name__, **outer}
         flat = {key: value if isinstance(value, (int, float, str, bool)) else str(value) for key, value in told.items()}
-        metric = f"{self.adapter.problem.metric}/after_{self.adapter.steps}_steps"
+        metric = f"{self.adapter.problem.metric}/{stage_labels(self.adapter, self.adapter.steps)[-1]}"
         parameters = HParam(flat, {metric: 0.0, "train/adaptation_gain": 0.0})
         self._logger.record("hparams", parameters, exclude=("stdout", "log", "json", "csv"))
 

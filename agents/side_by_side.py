@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from torch import Tensor
+
 from metarl.agents import training
 from metarl.agents.base import Agent
 from metarl.errors import ConfigError, NonFiniteError, require_positive
@@ -36,25 +38,16 @@ def learn_side_by_side(
     """
     require_positive(iterations=iterations, validation_tasks=validation_tasks)
     first = _alike(agents)
-    learning = list(agents)
+    learning, first_iteration = list(agents), first.iteration
     for step in range(1, iterations + 1):
-        before = [training.stream_states(agent) for agent in learning]
-        gathered = [training.gather(agent, report=False) for agent in learning]
-        results = first.outer.improve_together(
-            first.adapter,
-            [agent.meta for agent in learning],
-            [agent.outer_state for agent in learning],
-            [batch for _, batch in gathered],
-            [agent.streams["noise"] for agent in learning],
-        )
-        going_on = []
-        for agent, (tasks, _), states, result in zip(learning, gathered, before, results, strict=True):
-            if isinstance(result, NonFiniteError):
-                training.set_streams(agent, states)
-                continue
-            training.absorb(agent, tasks, *result)
-            going_on.append(agent)
-        learning = going_on
+        before = [(agent, training.stream_states(agent)) for agent in learning]
+        try:
+            learning = _step(learning, before)
+        except BaseException:
+            for agent, states in before:
+                if agent.iteration < first_iteration + step:
+                    training.set_streams(agent, states)
+            raise
         if not learning:
             break
         if validate_every and step % validate_every == 0:
@@ -63,6 +56,34 @@ def learn_side_by_side(
         if on_step is not None:
             on_step(step)
     return [agent.iteration for agent in agents]
+
+
+def _step(learning: list[Agent], before: list[tuple[Agent, dict[str, Tensor]]]) -> list[Agent]:
+    """Let every agent take one outer step, and return those that could; the others are as before it."""
+    gathered = []
+    for agent, states in before:
+        try:
+            gathered.append((agent, states, *training.gather(agent, report=False)))
+        except NonFiniteError:
+            training.set_streams(agent, states)
+    if not gathered:
+        return []
+    first = learning[0]
+    results = first.outer.improve_together(
+        first.adapter,
+        [agent.meta for agent, *_ in gathered],
+        [agent.outer_state for agent, *_ in gathered],
+        [batch for *_, batch in gathered],
+        [agent.streams["noise"] for agent, *_ in gathered],
+    )
+    going_on = []
+    for (agent, states, tasks, _), result in zip(gathered, results, strict=True):
+        if isinstance(result, NonFiniteError):
+            training.set_streams(agent, states)
+            continue
+        training.absorb(agent, tasks, *result)
+        going_on.append(agent)
+    return going_on
 
 
 def _alike(agents: Sequence[Agent]) -> Agent:

@@ -60,7 +60,7 @@ class Source(ABC):
         """Return a small batch of what the network sees, shape (examples, ...)."""
 
     @abstractmethod
-    def first_inputs(self) -> Tensor | None:
+    def first_inputs(self, generator: torch.Generator) -> Tensor | None:
         """Return inputs that running averages begin with, shape (examples, ...); None if they begin with the first step."""
 
     @abstractmethod
@@ -154,6 +154,15 @@ def users_network(name: str) -> Callable[..., nn.Module] | None:
         return None
     make: Callable[..., nn.Module] = NETWORKS.load(name)
     return make
+
+
+def refuse_arguments(policy: nn.Module, policy_kwargs: Mapping[str, Any]) -> None:
+    """Raise ConfigError for arguments of a network that is already made."""
+    if policy_kwargs:
+        raise ConfigError(
+            f"policy_kwargs={dict(policy_kwargs)!r} are for networks by name; policy={type(policy).__name__} is made already: "
+            "leave them out"
+        )
 
 
 def refuse_class(policy: Any) -> None:

@@ -76,10 +76,11 @@ def _learn(agent: Agent, plan: Plan, hooks: BaseCallback) -> None:
         validated = bool(plan.validate_every) and agent.iteration % plan.validate_every == 0
         if validated:
             agent.validate(plan.validation_tasks)
-        if plan.picture_every and agent.iteration % plan.picture_every == 0:
+        pictured = bool(plan.picture_every) and agent.iteration % plan.picture_every == 0
+        if pictured:
             for name, figure in agent.pictures().items():
                 agent.logger.record(f"pictures/{name}", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv"))
-        if report or validated:  # a validation is logged at the iteration that it is of
+        if report or validated or pictured:  # each is logged at the iteration that it is of
             agent.logger.dump(agent.iteration)
         if report:
             started, timesteps, since = perf_counter(), agent.num_timesteps, 0
@@ -100,9 +101,11 @@ def outer_step(agent: Agent, report: bool) -> Outcome:
         with agent.adapter.clock("outer step"):
             tasks, batch = gather(agent, report)
             outcome, state = agent.outer.improve(agent.adapter, agent.meta, agent.outer_state, batch, agent.streams["noise"])
-    except NonFiniteError as error:
+    except BaseException as error:  # stopped from the keyboard too: the agent is as after its last step
         set_streams(agent, before)
-        raise NonFiniteError(f"iteration {agent.iteration + 1}: {error}") from error
+        if isinstance(error, NonFiniteError):
+            raise NonFiniteError(f"iteration {agent.iteration + 1}: {error}") from error
+        raise
     absorb(agent, tasks, outcome, state)
     return outcome
 
@@ -138,9 +141,10 @@ def set_streams(agent: Agent, states: dict[str, torch.Tensor]) -> None:
 
 def _timesteps(agent: Agent, outcome: Outcome) -> int:
     """Return how many environment steps, tasks or images an outer step took, over all processes."""
-    adaptation = outcome.adaptation
-    batches = [] if adaptation is None else [*adaptation.experiences, outcome.query]
-    share = agent.adapter.problem.timesteps(batches, agent.meta_batch // processes.count())
+    adaptation, problem = outcome.adaptation, agent.adapter.problem
+    if adaptation is None or not problem.on_policy:
+        return agent.meta_batch
+    share = problem.timesteps([*adaptation.experiences, outcome.query], agent.meta_batch // processes.count())
     return round(float(processes.mean(share)) * processes.count())
 
 
@@ -154,6 +158,6 @@ def _record(agent: Agent, log: dict[str, float], outcome: Outcome, seconds: floa
     for name, value in log.items():
         agent.logger.record(name, value)
     name = problem.metric
-    values = [log[key] for key in log if key.startswith(f"{name}/after_")]
+    values = [log[key] for key in log if key.startswith(f"{name}/")]
     ends = dict.fromkeys((values[0], values[-1])) if values else {}
     agent.say(f"{name} {' -> '.join(f'{end:.2f}' for end in ends)}" if ends else f"loss {float(outcome.loss):.2f}")

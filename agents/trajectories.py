@@ -15,7 +15,7 @@ from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.agents.adapted import AdaptedPolicy
 from metarl.agents.pictures import Pictures, Unseen, paths
-from metarl.agents.sources import Source, name_of, refuse_class, users_network
+from metarl.agents.sources import Source, name_of, refuse_arguments, refuse_class, users_network
 from metarl.errors import ConfigError, TaskError, unknown_name
 from metarl.networks import mlp
 from metarl.normalisation import BatchNorm
@@ -96,6 +96,7 @@ class TrajectorySource(Source):
         if isinstance(policy, StochasticPolicy):
             return policy
         if isinstance(policy, nn.Module):
+            refuse_arguments(policy, {name: value for name, value in policy_kwargs.items() if name != "log_std"})
             return StochasticPolicy(policy, self._distribution, log_std, normalise)
         make = users_network(policy)
         network: nn.Module
@@ -103,7 +104,8 @@ class TrajectorySource(Source):
             raise unknown_name("policy", policy, ["MlpPolicy"])
         try:
             if make is not None:
-                network = make((self._entries,), self._distribution.outputs, **policy_kwargs)
+                theirs = {name: value for name, value in policy_kwargs.items() if name != "log_std"}
+                network = make((self._entries,), self._distribution.outputs, **theirs)
             else:
                 network = mlp(self._entries, self._distribution.outputs, **kwargs)
         except TypeError as error:
@@ -114,7 +116,7 @@ class TrajectorySource(Source):
         """Return one observation of zeros."""
         return self._like.new_zeros(1, self._entries)
 
-    def first_inputs(self) -> None:
+    def first_inputs(self, generator: torch.Generator) -> None:
         """Return None: what has been seen begins with the first outer step."""
 
     def sample(self, n: int, split: str, generator: torch.Generator, first: int = 0) -> list[Any]:

@@ -102,6 +102,7 @@ class Learner:
         self.shared_layout = _layout(named, [name for name in named if name not in chosen])
         self.shapes = {name: value.shape for name, value in named.items()}
         """The shape of every parameter, by name, in the module's order."""
+        self._tied = _tied(module)
         tracked, self._constants = _buffers(module)
         self._averages = {name: value.to("meta") for name, value in tracked.items()}
         self._structure: dict[Use, nn.Module] = {
@@ -169,6 +170,7 @@ class Learner:
         replaced: Mapping[str, Tensor] | None,
     ) -> Tensor:
         values = {**self.unflatten(theta, shared), **(replaced or {}), **self._constants, **averages}
+        values |= {name: values[first] for name, first in self._tied.items()}
         output: Tensor = functional_call(self._structure[use], values, inputs)
         averages.update((name, values[name]) for name in averages)  # functional_call puts there what a layer has changed
         return output
@@ -192,14 +194,25 @@ def _structure(module: nn.Module, use: Use) -> nn.Module:
     return structure
 
 
+def _tied(module: nn.Module) -> dict[str, str]:
+    """Return the further names of parameters that stand in several places, with the name that they are known by."""
+    first: dict[int, str] = {}
+    tied = {}
+    for name, value in module.named_parameters(remove_duplicate=False):
+        if first.setdefault(id(value), name) != name:
+            tied[name] = first[id(value)]
+    return tied
+
+
 def _buffers(module: nn.Module) -> tuple[Averages, dict[str, Tensor]]:
     """Return copies of the averages of the module's normalisation layers, and of all its other buffers, by name."""
-    norms = {name for name, layer in module.named_modules() if isinstance(layer, Averaging)}
-    buffers = {name: value.detach().clone() for name, value in module.named_buffers()}
-    tracked = {name for name in buffers if name.rpartition(".")[0] in norms}
-    return {name: buffers[name] for name in buffers if name in tracked}, {
-        name: value for name, value in buffers.items() if name not in tracked
-    }
+    averages: Averages = {}
+    constants: dict[str, Tensor] = {}
+    for path, layer in module.named_modules():  # each once, also if it stands in several places
+        into = averages if isinstance(layer, Averaging) else constants
+        for name, value in layer.named_buffers(path, recurse=False, remove_duplicate=False):
+            into[name] = value.detach().clone()
+    return averages, constants
 
 
 def _layout(named: Mapping[str, Tensor], names: Sequence[str]) -> Layout:

@@ -20,15 +20,22 @@ def metrics(adapter: Adapter, meta: Meta, outcome: Outcome) -> dict[str, float]:
     if outcome.adaptation is None:  # pretraining adapts to no task
         return log
     measures = measure_steps(adapter, meta, outcome.adaptation, outcome.query)
-    steps = measured_steps(len(outcome.adaptation.adapted) - 1)
-    for step, measure in zip(steps, measures, strict=True):
+    labels = stage_labels(adapter, len(outcome.adaptation.adapted) - 1)
+    for label, measure in zip(labels, measures, strict=True):
         for name, values in measure.items():
-            log[f"{name}/after_{step}_steps"] = float(processes.mean(values.mean()))
-    first, last = (log[f"{problem.metric}/after_{step}_steps"] for step in (steps[0], steps[-1]))
-    log["train/adaptation_gain"] = problem.sign * (last - first)
+            log[f"{name}/{label}"] = float(processes.mean(values.mean()))
+    if len(labels) > 1:
+        first, last = (log[f"{problem.metric}/{label}"] for label in (labels[0], labels[-1]))
+        log["train/adaptation_gain"] = problem.sign * (last - first)
     for name, value in adapter.report(meta, outcome.adaptation).items():
         log[f"train/{name}"] = float(processes.mean(value))
     return log | {f"train/{name}": value for name, value in adapter.describe(outcome.meta).items()}
+
+
+def stage_labels(adapter: Adapter, steps: int) -> list[str]:
+    """Return what the log calls the measures: after each number of inner steps, or once where adapting takes no steps."""
+    takes_steps = adapter.stage == Adapter.stage
+    return [f"after_{step}_steps" for step in measured_steps(steps)] if takes_steps else ["adapted"]
 
 
 def seconds_by_part(adapter: Adapter, iterations: int) -> dict[str, float]:

@@ -125,10 +125,20 @@ def with_our_batch_norm(module: nn.Module) -> nn.Module:
     """
     if not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
         return module
-    return _replaced(copy.deepcopy(module))
+    return _replaced(copy.deepcopy(module), {})
 
 
-def _replaced(module: nn.Module) -> nn.Module:
+def _replaced(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """Return a module with its batch-norm layers replaced; one that stands in several places is replaced by one."""
+    if module not in done:
+        done[module] = _ours(module)
+        for name, child in list(module._modules.items()):
+            if child is not None:
+                done[module]._modules[name] = _replaced(child, done)
+    return done[module]
+
+
+def _ours(module: nn.Module) -> nn.Module:
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         if not module.affine or module.momentum is None:
             raise ConfigError(
@@ -138,6 +148,4 @@ def _replaced(module: nn.Module) -> nn.Module:
         theirs = module.state_dict()
         ours.load_state_dict({name: theirs.get(name, value) for name, value in ours.state_dict().items()})
         return ours.to(next(iter(theirs.values()), ours.weight))
-    for name, child in module.named_children():
-        setattr(module, name, _replaced(child))
     return module

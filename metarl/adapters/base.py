@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from metarl.clock import Clock
+from metarl.errors import ConfigError
 from metarl.learner import Averages, Learner
 from metarl.problems.base import Apply, Problem, State, Tasks
 
@@ -164,17 +165,17 @@ class Adapter(ABC):
             _, tracked = self.learner.track(meta["theta"], shared(meta), inputs, averages(meta))
         return with_averages(meta, tracked)
 
-    @abstractmethod
     def classifier_shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes, by name, of a classifier of so many classes on the network's features.
+        """Return the shapes, by name, of a classifier of so many classes on the network's features; pretraining asks for it.
 
         Raises:
-            ConfigError: the network has no features that a classifier could be put on.
+            ConfigError: the network has no features that a classifier could be put on, as long as an adapter says no other.
         """
+        raise ConfigError(f"outer=Pretraining() needs features to tell classes apart by, and {self.name} has none")
 
-    @abstractmethod
     def classify(self, meta: Meta, classifier: Mapping[str, Tensor], inputs: Tensor) -> tuple[Tensor, Meta]:
         """Return a classifier's logits, shape (examples, classes), and the meta-parameters with the batch's moments tracked."""
+        raise ConfigError(f"outer=Pretraining() needs features to tell classes apart by, and {self.name} has none")
 
     def report(self, meta: Meta, adaptation: Adaptation) -> dict[str, Tensor]:
         """Return what a log should know of an adaptation, by name, each of shape ()."""

@@ -164,7 +164,8 @@ class GradientAdapter(Adapter):
             if path is not None:  # the value is the true one, the derivative that of this replay
                 theta = path[step + 1][0] + (theta - theta.detach())
             kept.losses.append(loss.detach())
-            kept.states.append(state)
+            if generator is not None:  # for logs and pictures; a replay has no need of them
+                kept.states.append(state)
             kept.adapted.append(adapted(theta, last=step == steps - 1))
         if keeps_support and generator is not None:
             kept.experiences.append(support)

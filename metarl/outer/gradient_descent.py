@@ -124,7 +124,7 @@ class GradientDescent(OuterLoop):
             except NonFiniteError as error:
                 results.append(error)
                 continue
-            values = {name: value[run] for name, value in moved.items()}
+            values = {name: value[run].clone() for name, value in moved.items()}
             outcome = Outcome(values, loss, batch.adaptation, batch.query, {"gradient_norm": norm})
             results.append((outcome, _state_of(after, run)))
         return results

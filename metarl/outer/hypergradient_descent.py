@@ -15,7 +15,6 @@ from torch import Tensor
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
-from metarl.adapters.gradient import RULE
 from metarl.errors import ConfigError, require_between, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch, meta_gradient
@@ -111,12 +110,12 @@ class HypergradientDescent(OuterLoop):
     def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
         """Return the first beta, minus a last direction of zero, and an optimiser's state before its first step."""
         first = (0.001 if self.trpo is None else 1.0) if self.learning_rate is None else self.learning_rate
-        last = {name: torch.zeros_like(value) for name, value in _moving(meta).items()}
+        last = {name: torch.zeros_like(value) for name, value in _moving(adapter, meta).items()}
         return {"beta": torch.tensor(first, dtype=torch.float64), "last": last, "optimizer": {}}
 
     def require_state(self, meta: Meta, ours: State, theirs: State) -> None:
         """Raise CheckpointError if the checkpoint's optimiser is of other meta-parameters."""
-        self._direction.require_state(_moving(meta), theirs["optimizer"])
+        self._direction.require_state(ours["last"], theirs["optimizer"])
 
     def improve(
         self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
@@ -132,7 +131,7 @@ class HypergradientDescent(OuterLoop):
         agreement = -torch.stack([(gradients[name] * value).sum() for name, value in last.items()]).sum()
         beta_hyper = (1e-7 if self.trpo is None else 0.01) if self.beta_hyper is None else self.beta_hyper
         beta = self._clamped(state["beta"] + beta_hyper * agreement.to(state["beta"]))
-        moving, optimiser = _moving(meta), state["optimizer"]
+        moving, optimiser = _moving(adapter, meta), state["optimizer"]
         if self.trpo is not None:
             outcome = self._trpo.natural_step(adapter, meta, moving, batch, generator, float(beta))
             if outcome.metrics["step_accepted"]:  # else the last direction stays, or beta would never move again
@@ -156,6 +155,6 @@ class HypergradientDescent(OuterLoop):
         return rate.clamp(min=0) if self.clamp else rate
 
 
-def _moving(meta: Meta) -> Meta:
+def _moving(adapter: Adapter, meta: Meta) -> Meta:
     """Return what the direction moves: theta and the shared parameters."""
-    return {name: value.detach() for name, value in learned(meta).items() if not name.startswith(RULE)}
+    return {name: value.detach() for name, value in learned(meta).items() if name not in adapter.rate_names}

@@ -15,8 +15,6 @@ UNFIT = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
 """Optimisers that need a closure, sparse gradients or matrices; theta is a vector."""
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adamax", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Rprop")
 """Optimisers that treat every number by itself, so that agents side by side can share a step."""
-FACTORED = ("Adafactor",)
-"""Optimisers whose moments have other shapes than the values."""
 OptimiserState = dict[str, dict[str, Any]]
 """What an optimiser remembers of every meta-parameter, by its name; empty before the first step."""
 
@@ -46,19 +44,16 @@ class Optimiser:
             self._optimizer: torch.optim.Optimizer = cls([torch.zeros(1)], lr=learning_rate, **{**fused, **kwargs})
         except (TypeError, ValueError) as error:
             raise ConfigError(f"optimizer_kwargs={dict(kwargs)!r} does not fit {name}: {error}") from error
-        self._name = name
         self._learning_rate = learning_rate
 
     def require_state(self, values: Meta, state: OptimiserState) -> None:
         """Raise CheckpointError if a state is not of these values: fused optimisers read memory without looking at shapes."""
-        for name, moments in state.items():
-            for key, moment in moments.items():
-                fits = name in values and (not isinstance(moment, Tensor) or moment.shape in ((), values[name].shape))
-                if not fits and self._name not in FACTORED:
-                    raise CheckpointError(
-                        f"the checkpoint is damaged: its optimiser's {name}.{key} is not of this agent's {name}; "
-                        "use an earlier checkpoint"
-                    )
+        _, expected = self.step(values, {name: torch.zeros_like(value) for name, value in values.items()}, {})
+        if state and _kinds(state) != _kinds(expected):
+            raise CheckpointError(
+                f"the checkpoint is damaged: its optimiser remembers {_kinds(state)}, but this agent's {_kinds(expected)}; "
+                "use an earlier checkpoint"
+            )
 
     def step(
         self, values: Meta, gradients: Mapping[str, Tensor], state: OptimiserState, scale: float = 1.0
@@ -85,3 +80,12 @@ class Optimiser:
         for value in moved.values():
             value.grad = None
         return moved, after
+
+
+def _kinds(state: OptimiserState) -> dict[str, Any]:
+    """Return the shape and the dtype of everything in a state, by name."""
+    return {
+        f"{name}.{key}": f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        for name, entries in state.items()
+        for key, value in entries.items()
+    }

@@ -12,7 +12,6 @@ import torch
 from torch.func import grad_and_value
 from torch.nn import functional
 
-from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
 from metarl.errors import CheckpointError, ConfigError
 from metarl.outer.base import Outcome, OuterLoop, State, TaskSource, require_finite
@@ -103,13 +102,12 @@ class Pretraining(OuterLoop):
 
         differentiate = grad_and_value(classification, has_aux=True)
         gradients, (loss, (logits, tracked)) = differentiate({name: values[name].detach() for name in network})
-        gradients = {name: processes.mean(value) for name, value in gradients.items()}
-        loss, norm = processes.mean(loss.detach()), total_norm(gradients)
+        loss, norm = loss.detach(), total_norm(gradients)
         require_finite("pretraining loss or its gradient", loss, norm)
         moved, optimiser = self._optimiser.step({name: values[name] for name in network}, gradients, state["optimizer"])
         classifier = {name[len(CLASSIFIER) :]: value for name, value in moved.items() if name.startswith(CLASSIFIER)}
         kept = {name: value.detach() for name, value in tracked.items() if name not in learned(tracked)}
         changed = {name: value for name, value in moved.items() if not name.startswith(CLASSIFIER)}
-        accuracy = processes.mean((logits.detach().argmax(-1) == examples.targets).to(loss.dtype).mean())
+        accuracy = (logits.detach().argmax(-1) == examples.targets).to(loss.dtype).mean()
         outcome = Outcome({**meta, **changed, **kept}, loss, metrics={"pretraining_accuracy": accuracy, "gradient_norm": norm})
         return outcome, {"classifier": classifier, "optimizer": optimiser}
