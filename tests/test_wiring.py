@@ -3,17 +3,28 @@
 import math
 from types import SimpleNamespace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 import metarl
-from metarl.agents import Agent
+from metarl.adapters import Adapter
+from metarl.adapters.base import shared
+from metarl.agents import Agent, training
 from metarl.commands import evaluate, train
+from metarl.commands.report import row_of
 from metarl.commands.run import Run
+from metarl.commands.table import Cell, Measured, Table
 from metarl.evaluation import Evaluation
+from metarl.logger import metrics
 from metarl.outer import TRPO, GradientDescent, HypergradientDescent
 from metarl.outer.trpo import _Policies
+from metarl.problems import SupervisedProblem
+from metarl.sampling.row_stepper import RowStepper, Steps
+from metarl.sampling.vector import SteppedVectorEnv
+from metarl.streams import stream
+from metarl.tasks import Episodes, Examples
 from tests.small import small
 from tests.toys import weight
 from tests.worlds import gathered
@@ -222,3 +233,179 @@ def test_first_order_takes_the_losses_as_constants(first_order, moved):
     outer = GradientDescent(1 / 16, optimizer="SGD")
     options = {"rule": Lower, "first_order": first_order, "outer": outer, "meta_batch": 1, "dtype": "float64", "device": "cpu"}
     assert Agent(weight(0.0), "tests/Line-v0", **options).learn(1).meta["theta"].item() == pytest.approx(moved)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Which theta all experience is collected with, in turn."""
+    found = []
+    together = Adapter.together
+
+    def watched(adapter, meta, adapted):
+        found.append(adapted[0])
+        return together(adapter, meta, adapted)
+
+    monkeypatch.setattr(Adapter, "together", watched)
+    return found
+
+
+def test_every_policy_samples_for_itself(seen):
+    agent = level(inner_steps=2)
+    path = gathered(agent).adaptation.adapted
+    assert len(seen) == len(path) == 3  # before each of two steps, and the query
+    assert all(torch.equal(theta, adapted[0]) for theta, adapted in zip(seen, path, strict=True))
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_the_statistics_of_a_support_set_are_of_the_adapted_network():
+    agent = small("Meta-SGD on images")
+    tasks = agent.source.sample(2, "train", torch.Generator())
+    theta, moments = agent.adapter.adapt(agent.meta, tasks, torch.Generator()).adapted[-1]
+    for task in range(2):
+        expected = agent.adapter.learner.moments(theta[task], shared(agent.meta), tasks.support.inputs[task])
+        assert expected
+        for name, value in expected.items():
+            torch.testing.assert_close(moments[name][task], value)
+
+
+def test_a_steps_averages_are_of_the_network_after_it(monkeypatch):
+    agent = small("MAML on batches of images")
+    before, inputs = agent.meta, []
+    of_step = agent.source.inputs
+    agent.source.inputs = lambda *arguments: inputs.append(of_step(*arguments)) or inputs[-1]
+    after = agent.learn(1).meta
+    expected = agent.adapter.track({**after, **{name: before[name] for name in before if name.startswith("running.")}}, *inputs)
+    old = agent.adapter.track(before, *inputs)
+    for name, value in expected.items():
+        torch.testing.assert_close(after[name], value)
+    assert any(not torch.allclose(after[name], old[name]) for name in old if name.startswith("running."))
+
+
+# -- random streams, tasks and splits
+
+
+@pytest.mark.parametrize("kind", ["fine-tuning", "MAML by TRPO"])
+def test_no_stream_serves_two_purposes(kind, monkeypatch):
+    asked = []
+
+    def watched(seed, purpose, device="cpu"):
+        asked.append((seed, purpose))
+        return stream(seed, purpose, device)
+
+    monkeypatch.setattr("metarl.agents.base.stream", watched)
+    monkeypatch.setattr("metarl.agents.judging.stream", watched)
+    small(kind, seed=7).evaluate(1, seed=8)
+    assert {seed for seed, _ in asked} == {7, 8}
+    assert len(set(asked)) == len(asked) >= 7
+
+
+def test_a_validation_is_of_what_adaptation_leads_to():
+    # the validation slope is 2: from 0 a step of 1/4 leads to 1, where the query loss is 4
+    assert line().validate(1) == pytest.approx(4)
+
+
+def test_the_tasks_of_a_run_are_counted():
+    agent, asked = small("MAML", meta_batch=3), []
+    sample = agent.source.sample
+    agent.source.sample = lambda *arguments: asked.append((arguments[0], arguments[1], arguments[3])) or sample(*arguments)
+    agent.learn(2)
+    assert asked == [(3, "train", 0), (3, "train", 3)]
+
+
+def test_pretraining_sees_training_classes():
+    agent, asked = small("fine-tuning"), []
+    draw = agent.source.family.sample_examples
+    agent.source.family.sample_examples = lambda *arguments: asked.append(arguments[:2]) or draw(*arguments)
+    agent.learn(1)
+    assert asked == [(2, "train")]
+
+
+def test_a_classifier_is_drawn_from_its_stream_and_its_optimiser_remembers():
+    agent = small("fine-tuning")
+
+    def classifier(seed):
+        return agent.outer.init(agent.adapter, agent.meta, torch.Generator().manual_seed(seed))["classifier"]
+
+    assert all(torch.equal(value, classifier(1)[name]) for name, value in classifier(1).items())
+    assert not any(torch.equal(value, classifier(2)[name]) for name, value in classifier(1).items())
+    agent.learn(1)
+    assert set(agent.outer_state["optimizer"]) >= {f"classifier.{name}" for name in agent.outer_state["classifier"]}
+
+
+def test_batches_of_a_support_set_are_of_all_of_it():
+    problem = SupervisedProblem(torch.nn.functional.mse_loss, support_batch=2)
+    inputs = torch.arange(50.0).expand(20, -1)[..., None]
+    episodes = Episodes(Examples(inputs, inputs), Examples(inputs, inputs))
+    drawn = problem.collect(None, episodes, "support", torch.Generator().manual_seed(0))
+    assert drawn.inputs.shape == (20, 2, 1)
+    assert torch.equal(drawn.inputs, drawn.targets)
+    assert drawn.inputs.max() > 40
+    assert len(drawn.inputs.unique()) > 20
+
+
+@pytest.mark.parametrize(("kind", "preprocess"), [("LSTM", True), ("enhanced LSTM", False)])
+def test_which_lstm_preprocesses(kind, preprocess):
+    assert small(kind).adapter.rule.preprocess is preprocess
+
+
+# -- rows of environments
+
+
+class Brief(gym.Env):
+    """Ends by a time limit at its second step, and must not be stepped after it."""
+
+    observation_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(3, start=1)
+    closed = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        assert self.steps <= 2
+        return np.zeros(1, np.float32), 1.0, False, self.steps == 2, {}
+
+    def close(self):
+        Brief.closed += 1
+
+
+def test_rows_end_at_their_time_limit_and_are_closed_when_there_are_too_many(monkeypatch):
+    monkeypatch.setattr(Brief, "closed", 0)
+    rows = RowStepper(Brief)
+    rows.reset([None] * 3, [0, 1, 2])
+    assert [rows.step(np.ones(3)).rewards.tolist() for _ in range(3)] == [[1] * 3, [1] * 3, [0] * 3]
+    rows.reset([None], [0])
+    assert Brief.closed == 2
+    rows.close()
+    assert Brief.closed == 3
+
+
+def test_actions_begin_where_their_space_does_and_ends_are_told_apart():
+    asked = []
+    flags = np.array([True, False]), np.array([False, True])
+    stepper = SimpleNamespace(step=lambda actions: asked.append(actions) or Steps(np.zeros((2, 1)), np.zeros(2), *flags))
+    env = SteppedVectorEnv(stepper, Brief.action_space, 5, torch.empty(0))
+    _, _, terminated, truncated = env.tensor_step(torch.tensor([0, 2]))
+    assert asked[0].tolist() == [1, 3]
+    assert (terminated.tolist(), truncated.tolist()) == ([True, False], [False, True])
+
+
+# -- reports and logs
+
+
+@pytest.mark.parametrize(("interval", "half"), [("seeds", 1.96), ("tasks", 0.6)])
+def test_an_interval_is_over_what_it_says(interval, half):
+    table = Table("", [], interval=interval)
+    row = row_of(Cell("a"), [Measured(1.0, 0.5), Measured(3.0, 0.7)], table, 1.0)
+    assert (row["ours"], row["ours_ci"]) == (2.0, pytest.approx(half))  # the deviation over seeds is the root of two
+
+
+def test_a_log_shows_the_rates_that_were_learned():
+    agent = small("MAML")
+    outcome = training.outer_step(agent, report=True)
+    before = small("MAML").meta
+    shown = metrics(agent.adapter, before, outcome)["train/rate_mean"]
+    assert shown == pytest.approx(float(agent.adapter.rates(agent.meta).mean()))
+    assert shown != pytest.approx(float(agent.adapter.rates(before).mean()))
