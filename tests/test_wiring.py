@@ -18,6 +18,7 @@ from metarl.commands.run import Run
 from metarl.commands.table import Cell, Measured, Table
 from metarl.evaluation import Evaluation
 from metarl.logger import metrics
+from metarl.normalisation import with_our_batch_norm
 from metarl.outer import TRPO, GradientDescent, HypergradientDescent
 from metarl.outer.trpo import _Policies
 from metarl.problems import SupervisedProblem
@@ -409,3 +410,33 @@ def test_a_log_shows_the_rates_that_were_learned():
     shown = metrics(agent.adapter, before, outcome)["train/rate_mean"]
     assert shown == pytest.approx(float(agent.adapter.rates(agent.meta).mean()))
     assert shown != pytest.approx(float(agent.adapter.rates(before).mean()))
+
+
+# -- where things begin
+
+
+def test_pytorchs_batch_norm_keeps_its_numbers():
+    theirs = torch.nn.BatchNorm1d(2)
+    for number, (name, value) in enumerate(theirs.state_dict().items(), start=2):
+        value.fill_(number)
+        assert getattr(with_our_batch_norm(theirs), name).unique().tolist() == [number]
+
+
+def test_averages_begin_with_the_first_episode():
+    agent = small("MAML on batches of images")
+    tracked = {name: value for name, value in agent.meta.items() if name.startswith("running.")}
+    assert {value.item() for name, value in tracked.items() if name.endswith("num_batches_tracked")} == {1}
+    assert all(value.abs().sum() > 0 for name, value in tracked.items() if name.endswith("running_mean"))
+
+
+def test_repeats_of_a_task_stand_side_by_side():
+    (tasks,) = level().source.batches(2, "train", torch.Generator(), 2, 4)
+    assert [int(task["length"]) for task in tasks] == [1, 1, 3, 3]
+
+
+def test_adapting_leaves_an_environment_that_has_a_task_as_it_is():
+    env = gym.make("tests/Level-v0", lengths=(3,))
+    env.reset(options={"task": {"level": 2.0, "length": 3.0}})
+    env.reset = None
+    (task,) = level().source.own_task(env)[1]
+    assert (task["level"], task["length"]) == (2, 3)
