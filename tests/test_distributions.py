@@ -44,3 +44,8 @@ class TestAgainstTorch:
         actions = family.sample(parameters, family.noise((40000,), generator, parameters))
         mean_entropy = -family.log_prob(parameters, actions).mean()
         assert mean_entropy.item() == pytest.approx(family.entropy(parameters[:1]).item(), abs=0.03)
+
+
+def test_the_mode_is_the_mean_or_the_largest_logit():
+    assert DiagonalGaussian(2).mode(torch.tensor([[3.0, -1.0, 2.0, 5.0]])).tolist() == [[3, -1]]
+    assert Categorical(3).mode(torch.tensor([[1.0, 5.0, 2.0]])).tolist() == [1]

@@ -303,3 +303,18 @@ def test_the_adapter_gives_an_environment_without_splits_a_stream_for_each():
 def test_the_adapter_says_what_is_missing():
     with pytest.raises(TaskError, match="has no tasks: it needs sample_tasks"):
         TaskAdapter(gym.make("CartPole-v1"))
+
+
+def test_bandits_have_as_many_arms_as_they_are_given():
+    env = gym.make("metarl/BernoulliBandit-v0", arms=2)
+    assert env.action_space.n == 2
+    (task,) = env.unwrapped.sample_tasks(1)
+    assert task["means"].shape == (2,)
+    env.reset(options={"task": task})
+
+
+def test_the_vector_s_time_limit_is_what_it_is_given():
+    envs = gym.make_vec("metarl/Navigation2D-v0", num_envs=2, max_episode_steps=3)
+    assert envs.unwrapped.horizon == 3
+    envs.reset(seed=0)
+    assert [bool(envs.step(np.zeros((2, 2), np.float32))[3].all()) for _ in range(3)] == [False, False, True]

@@ -6,6 +6,7 @@ import torch
 from metarl.problems.returns import (
     TimeLimit,
     discounted_sums,
+    features,
     generalised_advantages,
     has_signal,
     linear_baseline,
@@ -211,3 +212,19 @@ def test_a_single_trajectory_is_compared_with_itself():
     happened = torch.ones(2, 1, 4, dtype=torch.bool)
     returns = torch.tensor([[[5.0, 5.0, 5.0, 5.0]], [[5.0, 5.0, 5.0, 5.1]]])
     assert has_signal(returns, returns - 5, happened).tolist() == [False, True]
+
+
+def test_the_baselines_features_by_hand():
+    # observations are clipped to 10, time is in hundreds of steps
+    found = features(torch.tensor([[20.0, -3.0]]), torch.tensor([50]))
+    assert found.tolist() == [[10, -3, 100, 9, 0.5, 0.25, 0.125, 1]]
+
+
+@pytest.mark.parametrize("ridge", [1e-5, 1.0])
+def test_the_baseline_is_the_ridge_regression(ridge):
+    generator = torch.Generator().manual_seed(0)
+    observations, returns = (torch.randn(1, 2, 10, 1, generator=generator, dtype=torch.float64) for _ in range(2))
+    x = features(observations, torch.arange(10)).flatten(0, 2)
+    weights = torch.linalg.solve(x.T @ x + ridge * torch.eye(6, dtype=x.dtype), x.T @ returns.flatten())
+    values = linear_baseline(observations, returns[..., 0], torch.ones(1, 2, 10, dtype=torch.bool), ridge).steps
+    torch.testing.assert_close(values.flatten(), x @ weights)

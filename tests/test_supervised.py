@@ -271,3 +271,9 @@ def test_a_cosine_head_sees_directions_only():
     torch.testing.assert_close(layer(features), layer(7 * features), rtol=1e-4, atol=1e-4)
     expected = 5 * torch.nn.functional.cosine_similarity(features[:, None], layer.weight[None], dim=-1)
     torch.testing.assert_close(layer(features), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_fixed_sets_tasks_are_those_of_its_seed():
+    one, again, other = (Sine(task_sets={"train": 5}, task_seed=seed).draw_tasks(5, "train", generator()) for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not (one[:, 0] == other[:, 0]).any()

@@ -14,7 +14,18 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-SLOW = ("torch", "torch.func", "gymnasium", "stable_baselines3", "matplotlib.figure", "tyro", "rich.progress")
+SLOW = (
+    "torch",
+    "torch.func",
+    "torch._dynamo",
+    "torchvision.transforms.v2",
+    "gymnasium",
+    "stable_baselines3",
+    "matplotlib.figure",
+    "tyro",
+    "rich.progress",
+    "pytest",
+)
 PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=no")
 RAN_ON = -1
 """In place of pytest's exit status: the tests were ended at their time limit."""
