@@ -20,7 +20,8 @@ from tests.worlds import WORLDS, flat, gathered, make, outer_loss, unflat
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(("rule", "steps"), [("Meta-SGD", 1), *((rule, 3) for rule in RULES)])
 def test_meta_gradient_equals_the_finite_difference(rule, world, steps):
-    agent = make(world, rule, inner_steps=steps)
+    # of this seed no unit of TURTLE's as gradient descent lies so near to its kink that the difference would see it
+    agent = make(world, rule, inner_steps=steps, seed=3)
     if rule == "TURTLE, update history":  # at random it sends a policy so far that no difference is exact
         agent.meta["rule.alpha"] = 0.01 * agent.meta["rule.alpha"]
     loss = outer_loss(agent, gathered(agent))
