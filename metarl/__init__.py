@@ -48,32 +48,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metarl.agents": (
-        "Agent",
-        "AlphaMAML",
-        "BaselineFinetune",
-        "BaselinePlusPlus",
-        "Finetuning",
-        "NearestNeighbour",
-        "ProtoNet",
-        "TrainFromScratch",
-        "Evaluation",
-        "MAML",
-        "MetaLSTM",
-        "MetaLSTM2",
-        "MetaSGD",
-        "TURTLE",
-        "learn_side_by_side",
-    ),
-    "metarl.adapters": ("Adapter",),
-    "metarl.envs": ("TaskAdapter", "TaskFamily"),
-    "metarl.learner": ("Layout", "Learner"),
-    "metarl.outer": ("GradientDescent", "HypergradientDescent", "Pretraining", "TRPO"),
-    "metarl.problems": ("Rollouts",),
-    "metarl.rules": ("UpdateRule",),
-    "metarl.supervised": ("EpisodeEnv",),
+    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning MAML MetaLSTM MetaLSTM2 MetaSGD "
+    "NearestNeighbour ProtoNet TURTLE TrainFromScratch learn_side_by_side",
+    "metarl.adapters": "Adapter",
+    "metarl.envs": "TaskAdapter TaskFamily",
+    "metarl.learner": "Layout Learner",
+    "metarl.outer": "GradientDescent HypergradientDescent Pretraining TRPO",
+    "metarl.problems": "Rollouts",
+    "metarl.rules": "UpdateRule",
+    "metarl.supervised": "EpisodeEnv",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+"""Where the names above come from when they are first used."""
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -155,7 +155,7 @@ def test_an_agent_that_learns_nothing_leaves_a_run_folder_too(tmp_path, capsys, 
 @pytest.mark.usefixtures("image_data")
 def test_steps_that_an_evaluation_cannot_take_are_refused_before_the_training(tmp_path, capsys):
     arguments = ["train", "omniglot", "--agent", "protonet", *SMALL_IMAGES, "--run-dir", str(tmp_path / "run")]
-    assert main([*arguments, "--evaluation-steps", "3"]) == 1
+    assert main([*arguments, "--iterations", "1", "--evaluation-steps", "3"]) == 1
     assert "evaluation_steps=3: protonet takes no inner steps; leave it out" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

@@ -14,6 +14,7 @@ from metarl.commands.list import reference
 from metarl.commands.presets import PRESETS
 from metarl.commands.reproduce import TABLES
 from metarl.learner import Layout
+from metarl.registry import REGISTRIES
 from metarl.rules import adam, gradient_descent, lstm, meta_sgd, turtle
 
 ROOT = Path(__file__).parent.parent
@@ -30,10 +31,16 @@ def blocks(page, language):
 def test_python_blocks_run(page):
     mpl.use("Agg")
     names = {"__name__": "__main__"}
-    for block in blocks(page, "python"):
-        for large, small in SMALLER.items():
-            block = re.sub(large, small, block)
-        exec(compile(block, page.name, "exec"), names)
+    before = {section: set(registry) for section, registry in REGISTRIES.items()}
+    try:
+        for block in blocks(page, "python"):
+            for large, small in SMALLER.items():
+                block = re.sub(large, small, block)
+            exec(compile(block, page.name, "exec"), names)
+    finally:
+        for section, registry in REGISTRIES.items():
+            for name in set(registry) - before[section]:
+                registry.remove(name)
 
 
 @pytest.mark.parametrize("module", [adam, gradient_descent, lstm, meta_sgd, turtle], ids=lambda module: module.__name__)

@@ -1,6 +1,8 @@
 """Names: taken once, missed with the nearest, imported when used, read from installed packages."""
 
+import ast
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import gymnasium
 import pytest
@@ -176,3 +178,10 @@ def test_every_entry_can_be_imported_and_has_a_line(section):
         assert entry.load() is not None
         assert entry.line
         assert len(entry.line) < 120
+
+
+def test_the_top_level_has_what_type_checkers_are_told():
+    (told,) = [node for node in ast.parse(Path(metarl.__file__).read_text()).body if isinstance(node, ast.If)]
+    homes = {alias.name: line.module for line in told.body for alias in line.names}
+    assert homes == metarl._HOME_OF
+    assert {getattr(metarl, name).__module__.partition(".")[0] for name in homes} == {"metarl"}

@@ -33,9 +33,9 @@ class List:
 
 def main(arguments: list[str]) -> int:
     """Run the command."""
-    given = tyro.cli(List, args=arguments, prog="metarl list")
-    what, console = given.what, Console()
-    if given.markdown:
+    asked = tyro.cli(List, args=arguments, prog="metarl list")
+    what, console = asked.what, Console()
+    if asked.markdown:
         print(reference(), end="")
         return 0
     if what and what not in REGISTRIES:

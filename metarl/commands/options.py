@@ -146,12 +146,12 @@ def parse(groups: Sequence[Group], arguments: Sequence[str], prog: str, descript
 
 def named(arguments: Sequence[str]) -> dict[str, str]:
     """Return the options that arguments name, as ``trpo.max_kl``, and how each was written."""
-    found = {}
+    names = {}
     for argument in arguments:
         if argument.startswith("--") and len(argument) > 2:
             written = argument.partition("=")[0]
-            found[written[2:].replace("-", "_")] = written
-    return found
+            names[written[2:].replace("-", "_")] = written
+    return names
 
 
 def known_as(name: str, known: Collection[str]) -> str | None:
@@ -177,12 +177,12 @@ def flag(name: str) -> str:
 def _with_none(groups: Sequence[Group], arguments: Sequence[str]) -> list[str]:
     """Return the arguments with None after every option that was given no value and may have none."""
     empty = {flag(group.full(one)) for group in groups for one in group.options if one.may_be_empty}
-    found = []
+    filled = []
     for argument, after in zip(arguments, [*arguments[1:], "--"], strict=False):
-        found.append(argument)
+        filled.append(argument)
         if argument.replace("_", "-") in empty and after.startswith("--"):
-            found.append("None")
-    return found
+            filled.append("None")
+    return filled
 
 
 def _default(value: Any) -> Any:

@@ -206,18 +206,18 @@ class Scope:
         without = (*_SHARED, *self.agent.idle, *(_OF_PREDICTORS if self.world == "policies" else ()))
         options = options_of(self.agent.load().Options, without)
         frequent_first = tuple(sorted(options, key=lambda option: option.name not in _FREQUENT))
-        found = [Group(self.agent.name, "", frequent_first, self.agent.line)]
+        groups = [Group(self.agent.name, "", frequent_first, self.agent.line)]
         if self.outer is not None:
             options = options_of(self.outer.load(), [one.prefix for one in _nested(self.outer)])
-            found.append(Group(self.outer.name, self.outer.prefix, options, f"{self.outer.name}: {self.outer.line}"))
+            groups.append(Group(self.outer.name, self.outer.prefix, options, f"{self.outer.name}: {self.outer.line}"))
         if self.direction is not None:
             options = options_of(self.direction.load())
-            found.append(Group(self.direction.name, self.direction.prefix, options, f"its direction: {self.direction.line}"))
+            groups.append(Group(self.direction.name, self.direction.prefix, options, f"its direction: {self.direction.line}"))
         if self.world == "policies":
             from metarl.problems import Rollouts
 
-            found.append(Group(ROLLOUTS, ROLLOUTS, options_of(Rollouts), "how trajectories are sampled"))
-        return tuple(found)
+            groups.append(Group(ROLLOUTS, ROLLOUTS, options_of(Rollouts), "how trajectories are sampled"))
+        return tuple(groups)
 
     @cached_property
     def options(self) -> dict[str, Option]:

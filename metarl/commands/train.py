@@ -173,12 +173,12 @@ def _agent_kwargs(scope: "Scope", given: Mapping[str, Any], written: Mapping[str
 
 def _chosen(arguments: list[str]) -> dict[str, str]:
     """Return the agent, outer loop and environment that arguments ask for."""
-    found = {}
+    chosen = {}
     for argument, after in zip(arguments, [*arguments[1:], ""], strict=False):
         name, is_equal, value = argument.partition("=")
         if name.removeprefix("--") in CHOICES and name.startswith("--"):
-            found[name.removeprefix("--")] = value if is_equal else after
-    return found
+            chosen[name.removeprefix("--")] = value if is_equal else after
+    return chosen
 
 
 def _train(run: "Run", train: Train) -> None:
