@@ -37,6 +37,8 @@ class Recorded:
     def __init__(self, iteration=0):
         self.asked, self.is_best, self.iteration = [], False, iteration
         self.best = None
+        self.adapter = SimpleNamespace(stage="inner step")
+        self.env = SimpleNamespace(unwrapped=None)
         self.is_closed = False
 
     def close(self):
