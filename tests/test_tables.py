@@ -314,6 +314,7 @@ def test_seeds_side_by_side(origins):
     [
         ([5.0, 2.9, 4.0, 1.0, 9.0], 2, 4),  # the mean of two is below 3 at the fourth
         ([5.0, 4.0, 4.0, 4.0, 4.0], 20, 20),  # never: the cap
+        ([2.0, 9.0, 9.0, 2.0, 3.0], 1, 5),  # one loss is no mean of two
     ],
 )
 def test_iterations_to_a_loss(losses, first, mean, monkeypatch):

@@ -37,6 +37,12 @@ class Recorded:
     def __init__(self, iteration=0):
         self.asked, self.is_best, self.iteration = [], False, iteration
         self.best = None
+        self.adapter = SimpleNamespace(stage="inner step")
+        self.env = SimpleNamespace(unwrapped=None)
+        self.is_closed = False
+
+    def close(self):
+        self.is_closed = True
 
     def restore_best(self):
         self.is_best = True
@@ -80,6 +86,7 @@ def test_evaluate_takes_the_best_iterate_and_the_usual_tasks_unless_told(loaded)
     evaluate.main(["run"])
     options = {"split": "test", "repeats": 1, "env": None, "env_kwargs": None}
     assert loaded.asked[1] == ("evaluate", 600, None, options, True)
+    assert loaded.is_closed
 
 
 def test_train_learns_what_is_left_and_evaluates_the_best_iterate(tmp_path, monkeypatch):
@@ -100,6 +107,7 @@ def test_train_learns_what_is_left_and_evaluates_the_best_iterate(tmp_path, monk
         "picture_every": 9,
     }
     assert evaluated == ("evaluate", 4, 6, {}, True)
+    assert agent.is_closed
 
 
 def test_a_run_makes_the_agent_that_it_says():
