@@ -448,3 +448,14 @@ def test_adapting_leaves_an_environment_that_has_a_task_as_it_is():
     env.reset = None
     (task,) = level().source.own_task(env)[1]
     assert (task["level"], task["length"]) == (2, 3)
+
+
+def test_a_log_is_of_the_parameters_that_the_step_was_taken_from(monkeypatch):
+    agent, asked = small("MAML"), []
+    before = agent.meta
+    monkeypatch.setattr(
+        training, "metrics", lambda adapter, meta, outcome: asked.append(meta) or metrics(adapter, meta, outcome)
+    )
+    agent.learn(1)
+    assert len(asked) == 1
+    assert asked[0] is before
