@@ -197,6 +197,11 @@ class EpisodeSource(Source):
     def split_of(self, observation: Any) -> list[Any] | None:
         """Return the rows of an observation that a vector environment gave; None for a single one."""
         spaces = cast(gym.spaces.Dict, self.env.observation_space)
+        if not isinstance(observation, Mapping) or not spaces.spaces.keys() <= observation.keys():
+            raise ConfigError(
+                "predict() of a predictor needs an episode environment's observation: a dictionary with "
+                f"{', '.join(sorted(spaces))}"
+            )
         if np.ndim(observation["support_inputs"]) <= len(spaces["support_inputs"].shape or ()):
             return None
         return [{name: part[i] for name, part in observation.items()} for i in range(len(observation["query_inputs"]))]

@@ -50,8 +50,8 @@ class Options:
             require_positive(meta_batch=self.meta_batch)
             if int(self.meta_batch) != self.meta_batch:
                 raise ConfigError(f"meta_batch={self.meta_batch!r} must be a whole number")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise ConfigError(f"seed={self.seed!r} must be a whole number")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ConfigError(f"seed={self.seed!r} must be a whole number, not negative")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class RateOptions(GradientOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.rate, Sequence):
+        if isinstance(self.rate, (list, tuple)):
             object.__setattr__(self, "rate", self.rate[0] if len(self.rate) == 1 else list(self.rate))
 
 

@@ -126,6 +126,8 @@ def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym
     Raises:
         ConfigError: an unknown id, with the nearest ones, or arguments that do not fit.
     """
+    if not isinstance(env, (str, gym.Env)):
+        raise ConfigError(f"env={env!r} must be a Gymnasium id or an environment")
     if not isinstance(env, str):
         if env_kwargs:
             raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} needs an env id; this environment is already made")

@@ -13,7 +13,7 @@ COMMANDS = {
     "evaluate": "measure a trained agent on unseen tasks",
     "reproduce": "run a published table and print the paper's numbers beside ours",
     "plot": "draw a run's curves, adaptation and learned rule",
-    "list": "name the agents, outer loops, families, presets, tables and the rest",
+    "list": "name the agents, outer loops, families, presets, tables and so on",
 }
 USAGE = "\n".join(
     [

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
+INTERRUPTED = 130
+"""The exit status of a run that was stopped from the keyboard, as shells have it."""
 MAY_CHANGE = {"iterations", "root"}
 """What a resumed run need not have in common with the run in the folder."""
 ALWAYS_THE_SAME = {"agent", "env", "policy", "seed", "dtype"}
@@ -87,13 +89,12 @@ def main(arguments: list[str]) -> int:
     run, train = parse(name, settings_of(name), given)
     started_processes = _join_processes()
     try:
-        _train(run, train.resolved(name, run))
+        return _train(run, train.resolved(name, run))
     finally:
         if started_processes:
             from torch import distributed
 
             distributed.destroy_process_group()
-    return 0
 
 
 def settings_of(name: str) -> Settings:
@@ -181,13 +182,14 @@ def _chosen(arguments: list[str]) -> dict[str, str]:
     return chosen
 
 
-def _train(run: "Run", train: Train) -> None:
+def _train(run: "Run", train: Train) -> int:
+    """Train, and return the exit status."""
     folder = Path(train.run_dir)
     if run.outer:
         require_positive(iterations=run.iterations)
     with closing(_agent(run, train, folder)) as agent:
         _require_evaluations(agent, run, train)
-        _fill(folder, agent, run, train)
+        return _fill(folder, agent, run, train)
 
 
 def _require_evaluations(agent: "Agent", run: "Run", train: Train) -> None:
@@ -207,8 +209,8 @@ def _require_evaluations(agent: "Agent", run: "Run", train: Train) -> None:
             )
 
 
-def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> None:
-    """Let an agent learn and be evaluated, and put everything into the run folder."""
+def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> int:
+    """Let an agent learn and be evaluated, put everything into the run folder, and return the exit status."""
     from metarl import processes
     from metarl.agents.callbacks import SaveCallback
     from metarl.checkpoint import RUN_CHECKPOINT
@@ -238,8 +240,11 @@ def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> None:
                 picture_every=train.picture_every,
             )
         except KeyboardInterrupt:  # in mid-iteration: the last checkpoint is what a resumed run must start from
-            console.print(f"stopped; --resume goes on from the last checkpoint, at most {train.save_every} iterations ago")
-            return
+            if (folder / RUN_CHECKPOINT).exists():
+                console.print(f"stopped; --resume goes on from the last checkpoint, at most {train.save_every} iterations ago")
+            else:
+                console.print(f"stopped before the first checkpoint, which comes after {train.save_every} iterations")
+            return INTERRUPTED
         except NonFiniteError:  # the step was refused: the state is the one after the last good step
             _save(agent, folder)
             raise
@@ -251,6 +256,7 @@ def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> None:
     tune(agent, console)
     if processes.rank() == 0:
         finish(agent, folder, train.evaluation_tasks, train.evaluation_steps or None, console)
+    return 0
 
 
 def tune(agent: "Agent", console: Console) -> None:
@@ -265,6 +271,7 @@ def finish(agent: "Agent", folder: Path, tasks: int, steps: int | None, console:
     from metarl.checkpoint import RUN_CHECKPOINT
 
     if tasks:
+        console.print(f"evaluating on {tasks} unseen tasks")
         evaluation = agent.evaluate(tasks, steps)
         console.print(str(evaluation), highlight=False)
         with whole(folder / EVALUATION) as path:
