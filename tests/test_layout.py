@@ -123,7 +123,6 @@ def test_every_folder_is_packaged():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_wheel_holds_every_file(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     done = subprocess.run(build, capture_output=True, text=True)
