@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from metarl.outer import TRPO as TRPO
     from metarl.outer import GradientDescent as GradientDescent
     from metarl.outer import HypergradientDescent as HypergradientDescent
+    from metarl.outer import OuterLoop as OuterLoop
     from metarl.outer import Pretraining as Pretraining
     from metarl.problems import Rollouts as Rollouts
     from metarl.rules import UpdateRule as UpdateRule
@@ -53,7 +54,7 @@ _HOMES = {
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",
-    "metarl.outer": "GradientDescent HypergradientDescent Pretraining TRPO",
+    "metarl.outer": "GradientDescent HypergradientDescent OuterLoop Pretraining TRPO",
     "metarl.problems": "Rollouts",
     "metarl.rules": "UpdateRule",
     "metarl.supervised": "EpisodeEnv",
