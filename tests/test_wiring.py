@@ -321,6 +321,12 @@ def test_the_tasks_of_a_run_are_counted():
     assert asked == [(3, "train", 0), (3, "train", 3)]
 
 
+def test_a_fixed_set_goes_on_where_it_was():
+    source = small("MAML", env_kwargs={"task_sets": {"train": 5}}).source
+    whole, part = (source.sample(count, "train", torch.Generator(), first) for count, first in ((5, 0), (3, 4)))
+    assert torch.equal(part.support.inputs, whole.support.inputs[[4, 0, 1]])
+
+
 def test_pretraining_sees_training_classes():
     agent, asked = small("fine-tuning"), []
     draw = agent.source.family.sample_examples
