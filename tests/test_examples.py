@@ -31,6 +31,7 @@ def test_every_example_has_a_test_here():
     assert [path.stem for path in EXAMPLES if f'load("{path.stem}")' not in tests] == []
 
 
+@pytest.mark.slow
 def test_maml_navigation(tmp_path, capsys):
     picture = tmp_path / "navigation.png"
     example = load("maml_navigation")
@@ -44,6 +45,7 @@ def test_maml_navigation(tmp_path, capsys):
     assert f"return at {example['GOAL']} after adaptation, without exploration: {mean_return:.2f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("image_data")
 def test_prototypes_on_omniglot(capsys):
     example = load("prototypes_on_omniglot")
@@ -55,6 +57,7 @@ def test_prototypes_on_omniglot(capsys):
     assert f"one episode: {queries} query images" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_your_own_rule_is_learned_in_both_worlds():
     example = load("your_own_rule")
     predictor = example["on_a_predictor"](iterations=2, tasks=2)

@@ -32,6 +32,7 @@ def test_a_fault_that_does_not_fit_is_stale(find, says):
         Mutant("area", "name", "sum.py", find, "2", (), "").apply("1 + 1 + 2")
 
 
+@pytest.mark.slow
 def test_the_runner_tells_caught_from_escaped_and_stale(tmp_path):
     def mutant(name, find, replace, tests="tests/test_sums.py"):
         return Mutant("toy", name, "sums.py", find, replace, (tests,), f"{name} matters")

@@ -108,6 +108,7 @@ def test_a_worker_killed_from_outside():
     assert all(gone(pid) for pid in processes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("holds_the_lock", [False, pytest.param(True, marks=LINUX)])
 def test_workers_end_with_their_parent_whatever_they_do(tmp_path, holds_the_lock):
     """The parent is killed while its worker hangs in a simulator, of the main program, that has started a process itself."""
