@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Self, cast
 
 from torch import nn
 
-from metarl.adapters import GradientAdapter
-from metarl.adapters import NearestNeighbour as NearestNeighbourAdapter
+from metarl.adapters import GradientAdapter, SupportReader
+from metarl.adapters import NearestNeighbour as NearestNeighbourReader
 from metarl.adapters.metric import Distance
 from metarl.agents import building
 from metarl.agents.base import Agent
@@ -132,7 +132,9 @@ class NearestNeighbour(Pretrained, MetricAgent):
         distance: Distance = "cosine"
         """By which embeddings are compared: squared-euclidean or cosine."""
 
-    adapter_class = NearestNeighbourAdapter
+    def make_reader(self, features: int, outputs: int) -> SupportReader:
+        """Return the support examples by the chosen distance."""
+        return NearestNeighbourReader(self.options.distance)
 
 
 class BaselineFinetune(Pretrained):

@@ -66,11 +66,6 @@ class EpisodeSource(Source):
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
         """Return one of the family's networks, a registered one, or the user's module; see ``Source``."""
         family = self.family
-        if embedding and self.problem.metric != "accuracy":
-            raise ConfigError(
-                f"env={name_of(self.env)} has no classes, and this agent compares examples of classes: choose few-shot "
-                "classification, such as metarl/Omniglot-v0, or an agent that takes inner steps, such as MAML"
-            )
         if embedding and policy_kwargs.get("head", "none") != "none":
             raise ConfigError(
                 f"policy_kwargs={dict(policy_kwargs)!r}: this agent compares features, its network has no head: leave it out"
@@ -112,11 +107,22 @@ class EpisodeSource(Source):
                 f"policy={type(module).__name__} gives outputs of shape {tuple(outputs.shape)}, but {family} needs "
                 f"{(len(inputs), family.output_size)}: change its last layer"
             )
-        if family.ways_of("train") != family.ways_of("test"):
+        self.require_same_ways()
+
+    def require_same_ways(self) -> None:
+        """Raise ConfigError if training tasks have other ways than those that are tested: not every agent can follow."""
+        ways, tested = (self.family.ways_of(split) for split in ("train", "test"))
+        if ways != tested:
             raise ConfigError(
-                f"train_ways={family.ways_of('train')} differs from ways={family.ways_of('test')}, but this agent's network "
-                "has an output for each class: leave train_ways out, or use an agent that compares features, such as ProtoNet"
+                f"train_ways={ways} differs from ways={tested}, but this agent has an output for each class: leave train_ways "
+                "out, or use an agent that compares features, such as ProtoNet"
             )
+
+    @property
+    def outputs(self) -> int:
+        """The ways of a training task, or the numbers of a target."""
+        ways: int = self.family.ways_of("train")
+        return ways
 
     def example_inputs(self) -> Tensor:
         """Return the support inputs of one training episode."""
@@ -183,12 +189,13 @@ class EpisodeSource(Source):
             if not isinstance(given, Mapping):
                 raise TypeError
             support = Examples(*(self._batch(given[name]) for name in ("support_inputs", "support_targets")))
+            unlabelled = tuple(self._batch(given[name]) for name in ("unlabelled_inputs",) if name in given)
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(
                 "adapt() of a predictor needs an episode environment or its observation: a dictionary with "
                 "support_inputs and support_targets"
             ) from error
-        return self.problem, Episodes(support, support)
+        return self.problem, Episodes(support, support, unlabelled)
 
     def _batch(self, array: Any) -> Tensor:
         tensor = torch.as_tensor(np.asarray(array), device=self._like.device)[None]
@@ -206,15 +213,15 @@ class EpisodeSource(Source):
             return None
         return [{name: part[i] for name, part in observation.items()} for i in range(len(observation["query_inputs"]))]
 
-    def elsewhere(self, env: gym.Env[Any, Any], embedding: bool) -> Self:
-        """Return a source whose episodes come from another environment; of other ways too if the network has no outputs."""
+    def elsewhere(self, env: gym.Env[Any, Any], any_ways: bool) -> Self:
+        """Return a source whose episodes come from another environment; of other ways too if any will do."""
         if not hasattr(env.unwrapped, "sample_episodes"):
             raise ConfigError(f"env={name_of(env)} has no few-shot episodes, and this agent predicts: choose a family that has")
         other = copy.copy(self)
         other.env, other.family = env, cast(Any, env.unwrapped)
         other.problem = other._problem()
         ours, theirs = (
-            (family.input_shape, None if embedding else family.output_size) for family in (self.family, other.family)
+            (family.input_shape, None if any_ways else family.output_size) for family in (self.family, other.family)
         )
         if ours != theirs:
             raise ConfigError(

@@ -1,7 +1,7 @@
 """Judging an agent: evaluations on unseen tasks, and validations that keep the best iterate."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -25,12 +25,16 @@ class Judged:
     adapter: Adapter
     best: dict[str, Any] | None
     device: torch.device
-    embeds: ClassVar[bool]
     env: gym.Env[Any, Any]
     iteration: int
     meta: Meta
     meta_batch: int
     source: Source
+
+    @property
+    def follows_ways(self) -> bool:
+        """Whether tasks of other ways than in training can be adapted to."""
+        return False
 
     @property
     def logger(self) -> Logger:
@@ -68,7 +72,7 @@ class Judged:
         source, made = self.source, self.env
         if env is not None or env_kwargs is not None:
             made = make_env(env, env_kwargs or {}) if env is not None else self._changed_env(env_kwargs or {})
-            source = self.source.elsewhere(made, self.embeds)
+            source = self.source.elsewhere(made, self.follows_ways)
         adapter = self.over(source.problem)
         steps = self.adapter.steps if steps is None else steps
         at_once = source.evaluation_batch(adapter, self.meta, steps, self.meta_batch)

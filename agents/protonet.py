@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from metarl.adapters import Prototypes
+from metarl.adapters import Prototypes, SupportReader
 from metarl.agents.metric import MetricAgent, MetricOptions
 
 
@@ -20,4 +20,6 @@ class ProtoNet(MetricAgent):
         meta_batch: int | None = 1
         """Episodes in an outer step; the paper's code takes one."""
 
-    adapter_class = Prototypes
+    def make_reader(self, features: int, outputs: int) -> SupportReader:
+        """Return prototypes by the chosen distance."""
+        return Prototypes(self.options.distance)

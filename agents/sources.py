@@ -42,6 +42,14 @@ class Source(ABC):
     default_outer: ClassVar[str]
     rollouts: Rollouts | None = None
 
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """How many numbers the learner's output has in training: ways, the entries of a value, or what a distribution takes."""
+
+    def require_same_ways(self) -> None:  # noqa: B027 - without classes there are no ways
+        """Raise ConfigError if training tasks have other ways than those that are tested."""
+
     @abstractmethod
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
         """Return the network by name, or the user's, on the agent's device.
@@ -96,12 +104,12 @@ class Source(ABC):
         """Return the problem and the meta-batch of one task for what ``agent.adapt`` was given."""
 
     @abstractmethod
-    def elsewhere(self, env: gym.Env[Any, Any], embedding: bool) -> Self:
+    def elsewhere(self, env: gym.Env[Any, Any], any_ways: bool) -> Self:
         """Return the same source in another environment of the same kind.
 
         Args:
             env: the environment.
-            embedding: whether the network is an embedding, which any number of classes fits.
+            any_ways: whether any number of classes fits the agent.
 
         Raises:
             ConfigError: an environment of other shapes, or without tasks.

@@ -69,6 +69,11 @@ class TrajectorySource(Source):
 
         return PolicyProblem(self._distribution, make, how)
 
+    @property
+    def outputs(self) -> int:
+        """What the action distribution takes."""
+        return self._distribution.outputs
+
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
         """Return a stochastic policy; see ``Source``.
 
@@ -172,7 +177,7 @@ class TrajectorySource(Source):
             if type(theirs) is not type(ours) or theirs.shape != ours.shape or getattr(theirs, "n", 0) != getattr(ours, "n", 0):
                 raise ConfigError(f"env={given.unwrapped!r} has the {name} {theirs}; this agent was made for {ours}")
 
-    def elsewhere(self, env: gym.Env[Any, Any], embedding: bool) -> Self:
+    def elsewhere(self, env: gym.Env[Any, Any], any_ways: bool) -> Self:
         """Return a source whose trajectories come from another environment."""
         if not env.has_wrapper_attr("sample_tasks"):
             raise ConfigError(f"env={env.unwrapped!r} has no tasks: it needs sample_tasks(n, split)")

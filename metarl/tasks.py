@@ -25,10 +25,17 @@ class Examples(NamedTuple):
 
 
 class Episodes(NamedTuple):
-    """The support and the query sets of a batch of few-shot tasks."""
+    """The support and the query sets of a batch of few-shot tasks.
+
+    Attributes:
+        support: labelled examples to adapt to.
+        query: examples that adaptation is judged by.
+        unlabelled: nothing, or further inputs to adapt to, without targets, shape (tasks, unlabelled examples, ...).
+    """
 
     support: Examples
     query: Examples
+    unlabelled: tuple[Tensor, ...] = ()
 
 
 def split_index(split: str) -> int:

@@ -188,12 +188,14 @@ class EpisodeEnv(gym.Env[Any, Any]):
         split: Split = options.get("split", self.split)
         self._task = self.check(options["task"] if "task" in options else self.sample_tasks(1, split)[0])
         row = np.concatenate([self._task[name].reshape(-1) for name in self.bounds])
-        support, query = self.draw_episodes(torch.as_tensor(row, dtype=torch.float32)[None], self._generator(split))
+        drawn = self.draw_episodes(torch.as_tensor(row, dtype=torch.float32)[None], self._generator(split))
+        support, query = drawn.support, drawn.query
         self._query_targets = query.targets[0].numpy()
         self._shown = {
             "support_inputs": support.inputs[0].numpy(),
             "support_targets": support.targets[0].numpy(),
             "query_inputs": query.inputs[0].numpy(),
+            **{"unlabelled_inputs": inputs[0].numpy() for inputs in drawn.unlabelled},
         }
         assert self.observation is not None
         return self.observation, {"task": self.task}

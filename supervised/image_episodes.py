@@ -296,7 +296,7 @@ class ImageEpisodes(EpisodeEnv):
         """Return a picture of the first episode, shape (height, width, 3), uint8: a row a class, support left of a gap."""
         halves = []
         ways = int(episodes.support.targets[0].max()) + 1
-        for inputs, targets in episodes:
+        for inputs, targets in (episodes.support, episodes.query):
             by_class = inputs[0][targets[0].argsort(stable=True)].cpu()
             scaled = (by_class - by_class.min()) / (by_class.max() - by_class.min()).clamp(min=1e-6)
             halves.append(make_grid(list(scaled), nrow=len(scaled) // ways, pad_value=0.5))

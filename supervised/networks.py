@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metarl.errors import ConfigError, require_positive, unknown_name
-from metarl.networks import CosineHead, Init, mlp
+from metarl.networks import ACTIVATIONS, CosineHead, Init, mlp
 from metarl.normalisation import BatchNorm
 
 Head = Literal["linear", "cosine", "none"]
@@ -23,8 +23,16 @@ def regressor(
     hidden: Sequence[int] = (40, 40),
     activation: str = "relu",
     init: Init = "truncated-normal",
+    head: Literal["linear", "none"] = "linear",
 ) -> nn.Module:
-    """Return the sine papers' regressor: 1-40-40-1 with ReLU; see ``metarl.networks.mlp`` for the other arguments."""
+    """Return the sine papers' regressor: 1-40-40-1 with ReLU; see ``metarl.networks.mlp`` for the other arguments.
+
+    With ``head="none"`` it ends in its last hidden layer.
+    """
+    if head not in ("linear", "none"):
+        raise unknown_name("head", head, ["linear", "none"])
+    if head == "none":
+        return nn.Sequential(*mlp(math.prod(input_shape), hidden[-1], hidden[:-1], activation, init), ACTIVATIONS[activation]())
     return mlp(math.prod(input_shape), outputs, hidden, activation, init)
 
 

@@ -149,7 +149,7 @@ class Sine(EpisodeEnv):
             raise ConfigError(f"repeats={repeats} is for endless tasks: the fixed set of split {split!r} has fixed data")
         fixed = self._fixed(split, generator.device, dtype)
         rows = (first + torch.arange(n, device=generator.device)).remainder(self.task_sets[split])
-        return Episodes(*(Examples(*(tensor[rows] for tensor in examples)) for examples in fixed))
+        return Episodes(*(Examples(*(tensor[rows] for tensor in examples)) for examples in fixed[:2]))
 
     def _fixed_tasks(self, split: Split) -> Tensor:
         return self._uniform(self.task_sets[split], torch.Generator().manual_seed(2 * self.task_seed - split_index(split)))
@@ -159,7 +159,7 @@ class Sine(EpisodeEnv):
         tasks = self._fixed_tasks(split)
         generator = torch.Generator().manual_seed(2 * self.task_seed + 1 + split_index(split))
         drawn = self.draw_episodes(tasks.to(dtype), generator)
-        return Episodes(*(Examples(*(tensor.to(device) for tensor in examples)) for examples in drawn))
+        return Episodes(*(Examples(*(tensor.to(device) for tensor in examples)) for examples in drawn[:2]))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error."""

@@ -11,9 +11,9 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 import metarl
-from metarl.adapters import GradientAdapter, NearestNeighbour, Prototypes
+from metarl.adapters import GradientAdapter, NearestNeighbour, Prototypes, ReadingAdapter
 from metarl.adapters.base import averages, has_seen_nothing, learned, with_averages
-from metarl.adapters.metric import cosine, squared_euclidean
+from metarl.adapters.metric.distances import cosine, squared_euclidean
 from metarl.errors import ConfigError
 from metarl.learner import Learner
 from metarl.normalisation import BatchNorm
@@ -98,8 +98,8 @@ def test_the_gradient_adapter_s_meta_gradient_goes_through_every_kind_of_statist
 @pytest.mark.parametrize("kind", [Prototypes, NearestNeighbour])
 def test_a_metric_adapter_s_meta_gradient_is_the_difference(kind, distance, statistics):
     module = network(3)
-    adapter = kind(classification(), Learner(module, batch_norm=statistics), distance)
-    gradients = assert_finite_differences(adapter, seen(adapter, adapter.initial_meta(module)))
+    adapter = ReadingAdapter(classification(), Learner(module, batch_norm=statistics), kind(distance))
+    gradients = assert_finite_differences(adapter, seen(adapter, adapter.initial_meta(module, kind(distance))))
     assert gradients["theta"].abs().sum() > 0
 
 
@@ -112,8 +112,8 @@ def gradient_adapter(problem, module):
 
 def metric_adapter(kind):
     def make(problem, module):
-        adapter = kind(problem, Learner(module), "squared-euclidean", 3)
-        return adapter, adapter.initial_meta(module)
+        adapter = ReadingAdapter(problem, Learner(module), kind("squared-euclidean"), 3)
+        return adapter, adapter.initial_meta(module, kind())
 
     return make
 
@@ -276,10 +276,10 @@ def plane(kind, distance="squared-euclidean", support=None, targets=(0, 0, 1, 1)
     module = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
         module.weight.copy_(torch.eye(2))
-    adapter = kind(classification(), Learner(module), distance)
+    adapter = ReadingAdapter(classification(), Learner(module), kind(distance))
     points = torch.tensor([[[0.0, 0.0], [2.0, 0.0], [1.0, 3.0], [1.0, 5.0]]] if support is None else [support])
     examples = Examples(points, torch.tensor([targets]))
-    return adapter, adapter.initial_meta(module), Episodes(examples, examples)
+    return adapter, adapter.initial_meta(module, kind(distance)), Episodes(examples, examples)
 
 
 def logits(adapter, meta, episodes, *queries):
@@ -327,8 +327,8 @@ def test_the_nearest_neighbour_is_the_nearest_of_each_class():
 def test_statistics_of_the_support_set_normalise_its_queries():
     module = network(3)
     learner = Learner(module, batch_norm="support")
-    adapter = Prototypes(classification(), learner, "squared-euclidean")
-    meta, episodes = adapter.initial_meta(module), drawn()
+    adapter = ReadingAdapter(classification(), learner, Prototypes("squared-euclidean"))
+    meta, episodes = adapter.initial_meta(module, Prototypes()), drawn()
     adapted = adapter.adapt(meta, episodes, torch.Generator()).adapted[-1]
     together, _ = adapter.together(meta, adapted)(episodes.query.inputs)
     alone, _ = adapter.together(meta, adapted)(episodes.query.inputs[:, :1])
@@ -339,7 +339,7 @@ def test_statistics_of_the_support_set_normalise_its_queries():
         hidden = (hidden - known.mean(0)) / (known.var(0, correction=0) + 1e-5).sqrt()
         return module[3](module[2](hidden))
 
-    support, query = (embedded(part.inputs[0]) for part in episodes)
+    support, query = (embedded(part.inputs[0]) for part in episodes[:2])
     means = torch.stack([support[CLASSES[0] == k].mean(0) for k in range(3)])
     torch.testing.assert_close(together[0], squared_euclidean(query, means))
 
@@ -348,7 +348,10 @@ def test_statistics_of_the_support_set_normalise_its_queries():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("MLP", "metarl/Sine-v0"), "has no classes, and this agent compares examples of classes: choose few-shot"),
+        (
+            ("MLP", "metarl/Sine-v0"),
+            "compares classes by their support examples, and there are none here: choose a family of few-shot",
+        ),
         (("MlpPolicy", "metarl/Navigation2D-v0"), "has policies, and this agent compares examples of classes: choose few-shot"),
     ],
 )
@@ -361,7 +364,7 @@ def test_worlds_without_classes_are_refused_in_one_line(cls, arguments, says):
 
 def test_a_problem_without_classes_is_refused():
     with pytest.raises(ConfigError, match="Prototypes compares classes by their support examples, and there are none here"):
-        Prototypes(SupervisedProblem(functional.mse_loss), Learner(network(2)), "cosine")
+        ReadingAdapter(SupervisedProblem(functional.mse_loss), Learner(network(2)), Prototypes("cosine"))
 
 
 def test_an_unknown_distance_is_named():
@@ -397,7 +400,7 @@ def test_prototypical_networks_train_with_more_ways_than_they_are_tested_with():
     assert agent.evaluate(2, env_kwargs={"ways": 2, "shots": 1}).values.shape == (2, 1)  # other ways fit an embedding
     with pytest.raises(ConfigError, match="steps=1: Prototypes takes no inner steps"):
         agent.evaluate(2, steps=1)
-    with pytest.raises(ConfigError, match="train_ways=4 differs from ways=2, but this agent's network has an output for each"):
+    with pytest.raises(ConfigError, match="train_ways=4 differs from ways=2, but this agent has an output for each"):
         metarl.MAML("MLP", "tests/Images-v0", env_kwargs={"train_ways": 4})
 
 

@@ -52,7 +52,7 @@ def draw(env, n, split="train", seed=0, dtype=torch.float32):
 def test_support_and_query_share_no_image(rotations, shots, queries):
     env = make(rotations=rotations, shots=shots, queries=queries)
     _, episodes = draw(env, 400)
-    used = torch.cat([max(COUNTS) * part.targets + told(part.inputs)[1] for part in episodes], 1).sort(1).values
+    used = torch.cat([max(COUNTS) * part.targets + told(part.inputs)[1] for part in episodes[:2]], 1).sort(1).values
     assert used.shape == (400, 3 * (shots + queries))
     assert (used.diff(dim=1) > 0).all()  # no image of a class twice
 
@@ -64,7 +64,7 @@ def test_images_are_of_their_class_turned_as_the_task_says(rotations, split):
     (classes, turns), episodes = draw(env, 100, split)
     assert set(classes.unique().tolist()) == set(SPLITS[split])
     assert set(turns.unique().tolist()) == ({0} if rotations == "none" else {0, 1, 2, 3})
-    for part, count in zip(episodes, (1, 3), strict=True):
+    for part, count in zip(episodes[:2], (1, 3), strict=True):
         assert (part.targets.sort(1).values == torch.arange(2).repeat_interleave(count)).all()
         shown, number = told(part.inputs)
         assert (shown == classes.gather(1, part.targets)).all()
@@ -95,7 +95,7 @@ def test_every_class_and_every_image_is_as_likely():
     for way in range(ways):  # no class prefers a label
         assert even([(classes[:, way] == k).sum() for k in SPLITS["train"]], 1 / 8, n)
         assert even(torch.bincount(turns[:, way]), 1 / 4, n)
-    for part, of_class in zip(episodes, (1, 3), strict=True):
+    for part, of_class in zip(episodes[:2], (1, 3), strict=True):
         shown, number = told(part.inputs)
         for k in SPLITS["train"]:
             seen = torch.bincount(number[shown == k], minlength=COUNTS[k])
@@ -108,7 +108,7 @@ def test_every_class_and_every_image_is_as_likely():
 def test_position_tells_nothing():
     n = 20000
     _, episodes = draw(make(shots=2, queries=2), n)
-    for part in episodes:
+    for part in episodes[:2]:
         assert even([torch.bincount(part.targets[:, i], minlength=3) for i in range(6)], 1 / 3, n)
         first, second = part.targets[:, 0], part.targets[:, 1]
         assert even([(first == second).sum()], 1 / 5, n)  # one other of its class among five
@@ -139,10 +139,10 @@ def test_training_episodes_may_have_other_ways_than_the_rest(rotations, train_wa
     assert env.output_size == 3
     for split, ways in (("train", train_ways), ("test", 3)):
         episodes = env.sample_episodes(30, split, generator())
-        for part, count in zip(episodes, (1, 3), strict=True):
+        for part, count in zip(episodes[:2], (1, 3), strict=True):
             assert part.inputs.shape == (30, ways * count, 3, 6, 6)
             assert (part.targets.sort(1).values == torch.arange(ways).repeat_interleave(count)).all()
-        of_way = [told(part.inputs)[0].gather(1, part.targets.argsort(dim=1)) for part in episodes]
+        of_way = [told(part.inputs)[0].gather(1, part.targets.argsort(dim=1)) for part in episodes[:2]]
         assert torch.equal(of_way[0].repeat_interleave(3, 1), of_way[1])  # one class a label, in support and query
         assert env.picture(episodes).shape[0] == ways * (6 + 2) + 2  # a row a class
     for split in ("train", "test"):  # what the environment shows has ways
@@ -178,7 +178,7 @@ def test_a_seed_fixes_an_episode_whatever_the_dtype():
     first, again = (env.sample_episodes(20, "train", generator(3)) for _ in range(2))
     double = env.sample_episodes(20, "train", generator(3), dtype=torch.float64)
     other = env.sample_episodes(20, "train", generator(4))
-    for one, same, wide, else_ in zip(first, again, double, other, strict=True):
+    for one, same, wide, else_ in zip(*(drawn[:2] for drawn in (first, again, double, other)), strict=True):
         assert torch.equal(one.inputs, same.inputs)
         assert torch.equal(one.targets, wide.targets)
         assert (one.inputs.dtype, wide.inputs.dtype) == (torch.float32, torch.float64)
@@ -237,7 +237,7 @@ def test_examples_are_numbered_by_class_and_turn_by_hand(rotations, turns):
 def test_an_episode_uses_every_image_of_a_class_that_has_just_enough():
     env = make([4] * 6, {"train": range(6)}, shots=1, queries=3)
     episodes = env.sample_episodes(50, "train", generator())
-    images = torch.cat([4 * part.targets + told(part.inputs)[1] for part in episodes], 1)
+    images = torch.cat([4 * part.targets + told(part.inputs)[1] for part in episodes[:2]], 1)
     assert torch.equal(images.sort(1).values, torch.arange(12).expand(50, -1))  # each once, in support or in query
 
 

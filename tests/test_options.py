@@ -362,8 +362,8 @@ def _(value):
 
 
 def similarity(cls, value):
-    adapter = of_images(cls, **value).adapter
-    return adapter.similarity(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]])).item()
+    reader = of_images(cls, **value).adapter.reader
+    return reader.similarity(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]])).item()
 
 
 case(MetricOptions, "distance", ({}, -1.0), ({"distance": "cosine"}, 1.0))(lambda v: similarity(metarl.ProtoNet, v))

@@ -53,7 +53,7 @@ def draw(agent: Agent, unseen: Unseen) -> Pictures:
         ringed = "misclassified query, ringed in the colour of the class it is taken for"
         ax.scatter(*points.queries[wrong].T, s=90, facecolors="none", edgecolors=taken_for[wrong], linewidths=1.8, label=ringed)
         size = 220 / (len(points.landmarks) / ways) ** 0.5  # many would hide the queries
-        ax.scatter(*points.landmarks.T, s=size, marker="*", c=landmarks, edgecolors="black", label=adapter.landmark)
+        ax.scatter(*points.landmarks.T, s=size, marker="*", c=landmarks, edgecolors="black", label=adapter.reader.landmark)
         shares = [f"component {i + 1} ({100 * float(share):.0f}% of the variance)" for i, share in enumerate(points.shares)]
         ax.set(title=f"accuracy {1 - wrong.double().mean():.2f}", xlabel=shares[0], ylabel=shares[1], aspect="equal")
         ax.margins(0.08)
@@ -72,8 +72,8 @@ def in_two_dimensions(agent: Agent, unseen: Unseen, task: int) -> Points:
     inputs, targets = adapter.row(unseen.query, task)
     with torch.no_grad():
         embedded = adapter.embed(agent.meta, moments, inputs)
-        predictions = adapter.logits(embedded, kept).argmax(1)
-        landmarks, classes = adapter.landmarks(kept)
+        predictions = adapter.call(agent.meta, "answer", embedded, kept).argmax(1)
+        landmarks, classes = adapter.call(agent.meta, "landmarks", kept)
     both = torch.cat([embedded, landmarks]).cpu().double()
     if agent.options.distance == "cosine":
         both = functional.normalize(both, dim=1)

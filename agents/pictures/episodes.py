@@ -49,7 +49,7 @@ def draw(agent: Agent, unseen: Unseen, family: Any) -> Pictures:
 
 def _curves(agent: Agent, unseen: Unseen) -> Figure:
     """Draw what is predicted over the range of the inputs, before adaptation and as it goes on."""
-    support, query = unseen.tasks
+    support, query = unseen.tasks.support, unseen.tasks.query
     inputs = torch.cat([support.inputs, query.inputs], dim=1)
     grid = torch.linspace(float(inputs.min()), float(inputs.max()), POINTS).to(inputs)
     count, states = len(inputs), unseen.adaptation.adapted

@@ -6,3 +6,6 @@ from metarl.adapters.base import Meta as Meta
 from metarl.adapters.gradient import GradientAdapter as GradientAdapter
 from metarl.adapters.metric import NearestNeighbour as NearestNeighbour
 from metarl.adapters.metric import Prototypes as Prototypes
+from metarl.adapters.reading import ReadingAdapter as ReadingAdapter
+from metarl.adapters.reading import Support as Support
+from metarl.adapters.reading import SupportReader as SupportReader

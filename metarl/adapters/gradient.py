@@ -8,13 +8,14 @@ import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
 from metarl.adapters.base import Adaptation, Adapter, Meta, averages, initial_values, shared, unneeded, with_averages
+from metarl.adapters.methods import Methods
 from metarl.errors import ConfigError, require_positive
 from metarl.learner import Averages, Learner
 from metarl.problems.base import Problem, Tasks
@@ -65,8 +66,8 @@ class GradientAdapter(Adapter):
         self.clip = clip
 
     def _set_rule(self, rule: UpdateRule) -> None:
-        self.rule = copy.deepcopy(rule).to("meta")
-        self._methods = _Methods(self.rule)
+        self._methods = Methods.of(rule)
+        self.rule = cast(UpdateRule, self._methods.target)
         self._constants = {f"{RULE}{name}": value.detach().clone() for name, value in rule.named_buffers()}
         self.numbers_per_coordinate = rule.numbers_per_coordinate
         learned_by_rule = {name for name, _ in rule.named_parameters()}
@@ -171,8 +172,8 @@ class GradientAdapter(Adapter):
             kept.experiences.append(support)
 
     def _rule_values(self, meta: Meta) -> dict[str, Tensor]:
-        """Return the rule's parameters and buffers under the names that ``_Methods`` has them by."""
-        return {name: value for name, value in meta.items() if name.startswith(RULE)} | self._constants
+        """Return the rule's parameters and buffers under the names that ``Methods`` has them by."""
+        return Methods.values(RULE, meta, self._constants)
 
     def rates(self, meta: Meta, step: int = 0) -> Tensor | None:
         """Return the rule's rate for every coordinate at a step, shape (P,); None if it has none."""
@@ -225,18 +226,6 @@ class GradientAdapter(Adapter):
         """Return the logits with the classifier in the place of the network's last layer; see ``Adapter``."""
         logits, tracked = self.learner.track(meta["theta"], shared(meta), inputs, averages(meta), classifier)
         return logits, with_averages(meta, tracked)
-
-
-class _Methods(nn.Module):
-    """A rule's methods as one call, so that ``functional_call`` gives each of them the rule's meta-learned parameters."""
-
-    def __init__(self, rule: UpdateRule) -> None:
-        super().__init__()
-        self.rule = rule
-
-    def forward(self, method: str, *arguments: Any) -> Any:
-        """Return what the rule's method of this name makes of the arguments."""
-        return getattr(self.rule, method)(*arguments)
 
 
 def _detached(adapted: Adapted) -> Adapted:

@@ -79,5 +79,9 @@ class Problem(ABC, Generic[Experience]):
         """
         raise ConfigError("batch_norm='support': support inputs are known beforehand in few-shot episodes only")
 
+    def unlabelled(self, tasks: Tasks) -> tuple[Tensor, ...]:
+        """Return nothing, or the tasks' inputs without targets, shape (tasks, unlabelled examples, ...)."""
+        return ()
+
     def close(self) -> None:
         """Release what the problem holds, such as environments."""

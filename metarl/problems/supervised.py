@@ -48,7 +48,7 @@ class SupervisedProblem(Problem[Examples]):
         self.metric = metric
         self.support_batch = support_batch
         self.classes = classes
-        self._loss = loss
+        self.criterion = loss
         self._measures = measures or (lambda outputs, targets: {"loss": loss(outputs, targets)})
 
     def count(self, tasks: Episodes) -> int:
@@ -73,9 +73,13 @@ class SupervisedProblem(Problem[Examples]):
         """Return the whole support sets' inputs, shape (tasks, examples, ...)."""
         return tasks.support.inputs
 
+    def unlabelled(self, tasks: Episodes) -> tuple[Tensor, ...]:
+        """Return the episodes' unlabelled inputs, if they have some; see ``Problem``."""
+        return tasks.unlabelled
+
     def loss(self, apply: Apply, experience: Examples) -> Tensor:
         """Return the loss of one task's examples, shape ()."""
-        return self._loss(apply(experience.inputs)[0], experience.targets)
+        return self.criterion(apply(experience.inputs)[0], experience.targets)
 
     def measure(self, apply: Apply, experience: Examples) -> dict[str, Tensor]:
         """Return the loss (and the accuracy, for classes) of one task's examples, each of shape ()."""
