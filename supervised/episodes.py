@@ -195,8 +195,9 @@ class EpisodeEnv(gym.Env[Any, Any]):
             "support_inputs": support.inputs[0].numpy(),
             "support_targets": support.targets[0].numpy(),
             "query_inputs": query.inputs[0].numpy(),
-            **{"unlabelled_inputs": inputs[0].numpy() for inputs in drawn.unlabelled},
         }
+        for inputs in drawn.unlabelled:
+            self._shown["unlabelled_inputs"] = inputs[0].numpy()
         assert self.observation is not None
         return self.observation, {"task": self.task}
 

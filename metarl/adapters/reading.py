@@ -1,7 +1,7 @@
 """The reading adapter: a task is what a reader makes of its embedded support set, in one pass; nothing is stepped.
 
-The network is an embedding, meta-learned and the same for every task. A reader stands on it: it reads the embedded support set and
-answers embedded queries. Prototypes, attention and memories are readers, one file each.
+The network is an embedding, meta-learned and the same for every task. A reader stands on it: it reads the embedded support
+set and answers embedded queries. Prototypes, attention and memories are readers, one file each.
 """
 
 from abc import ABC, abstractmethod
@@ -43,8 +43,8 @@ class Support(NamedTuple):
 class SupportReader(nn.Module, ABC):
     """Reads one task's embedded support set, and answers embedded queries; its own parameters are meta-learned.
 
-    Pure and without a task axis: ``torch.vmap`` adds it, so that only layers with a batching rule serve: write recurrent cells in
-    plain operations. No query may change another's answer.
+    Pure and without a task axis: ``torch.vmap`` adds it, so that only layers with a batching rule serve: write recurrent cells
+    in plain operations. No query may change another's answer.
 
     Attributes:
         serves: whether support targets are classes, values, or may be both.
