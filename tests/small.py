@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
     "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
     "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),
-    "attention": (metarl.MatchingNet, "images", {"scale": 5.0, "outer": ADAM}),
+    "attention": (metarl.MatchingNet, "images", {"scale": 5.0, "batch_norm": "running"}),
     "attention in full context": (metarl.MatchingNet, "images", {"full_context": True, "batch_norm": "support"}),
     "verification": (metarl.SiameseNet, "images", {"batch_norm": "running"}),
     "relations": (

@@ -19,7 +19,7 @@ from tests.test_matching import answers, asked, permuted, support
 def siamese(*weights, bias=0.0):
     """A verifier with these weights."""
     reader = Siamese(len(weights)).double()
-    reader.load_state_dict({"weights": torch.tensor(weights), "bias": torch.tensor(bias)})
+    reader.load_state_dict({"weights": torch.tensor(weights), "bias": torch.tensor([bias])})
     return reader
 
 

@@ -32,7 +32,7 @@ class Siamese(MetricReader):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.weights = nn.Parameter(0.2 * torch.randn(features))  # section 3.2: as all fully-connected layers
-        self.bias = nn.Parameter(0.5 + 0.01 * torch.randn(()))
+        self.bias = nn.Parameter(0.5 + 0.01 * torch.randn(1))
 
     def read(self, support: Support) -> tuple[Tensor, Tensor]:
         """Return the examples' features, shape (examples, features), and their classes as columns."""
