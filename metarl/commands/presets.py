@@ -216,7 +216,7 @@ momentum and rates of each layer, which a search chose; no affine distortions ar
 SIAMESE_OMNIGLOT_SMALL: Settings = {
     **MATCHING_OMNIGLOT_SMALL,
     "agent": "siamese-net",
-    "policy_kwargs": {"filters": 64},
+    "gradient.learning_rate": 3e-3,
 }
 RELATION_OMNIGLOT: Settings = {
     "agent": "relation-net",
