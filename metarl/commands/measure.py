@@ -71,12 +71,10 @@ def _learn(agent: Any, run: Run, validate_every: int, minutes: float | None) -> 
     """Let an agent learn; return whether a loss that was not finite stopped it."""
     from metarl.agents.callbacks import StopAfter
 
-    if not run.outer:
-        return False
     try:
         agent.learn(
             run.iterations,
-            None if minutes is None else StopAfter(minutes),
+            callback=None if minutes is None else StopAfter(minutes),
             log_interval=run.iterations + 1,
             validate_every=validate_every,
             validation_tasks=run.validation_tasks,
