@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.commands.costs import Cost
-from metarl.commands.presets import PROTONET_OMNIGLOT_SMALL, Settings
+from metarl.commands.presets import OMNIGLOT_SMALL, PROTONET_OMNIGLOT_SMALL, Settings
 from metarl.commands.table import Cell, Exam, Row, Table, by_cell
+from metarl.commands.tables.methods_on_omniglot import settings as settings_of
 
 MINUTES = 30.0
 """Of one core, for every run."""
@@ -43,12 +44,20 @@ class Learner(NamedTuple):
 
 LEARNERS: Mapping[str, Learner] = {
     "ProtoNet": Learner(PROTONET_OMNIGLOT_SMALL, (98.8, 99.7, 96.0, 98.9), follows_ways=True),
+    "MAML": Learner({**OMNIGLOT_SMALL, "agent": "maml"}, (98.7, 99.9, 95.8, 98.9)),
+    "first-order MAML": Learner({**OMNIGLOT_SMALL, "agent": "maml", "first_order": True}, (98.3, 99.2, 89.4, 97.9)),
+    "Meta-SGD": Learner(OMNIGLOT_SMALL, (99.53, 99.93, 95.93, 98.97)),
+    "Alpha MAML": Learner({**OMNIGLOT_SMALL, "agent": "alpha-maml"}),
+    **{name: Learner(settings_of(name, "characters")) for name in ("LSTM2", "TURTLE")},
+    **{name: Learner(settings_of(name, "characters")) for name in ("TrainFromScratch", "Finetuning", "Baseline++")},
+    "NearestNeighbour": Learner(settings_of("NearestNeighbour", "characters"), follows_ways=True),
 }
+"""The smaller presets' settings, which suit one core."""
 
 
 def row(name: str, learner: Learner, ways: int | None) -> Row:
     """Return a run's row: of all ways, or of one number of ways, for which the learner is then made."""
-    env_kwargs: dict[str, Any] = {"shots": 1, "queries": QUERIES, **learner.settings.get("env_kwargs", {})}
+    env_kwargs: dict[str, Any] = {"shots": 1, **learner.settings.get("env_kwargs", {}), "queries": QUERIES}
     if ways is not None:
         env_kwargs = {name: value for name, value in env_kwargs.items() if name != "train_ways"} | {"ways": ways}
     settings = {**learner.settings, "env_kwargs": env_kwargs, "iterations": ENDLESS, "validate_every": 0}
