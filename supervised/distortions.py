@@ -25,31 +25,36 @@ CHANCE = 0.5
 def affine(images: Tensor, generator: torch.Generator) -> Tensor:
     """Return every image under an affine map of its own about its centre; what comes in from outside is 0.
 
-    Seven components are drawn for each image, and each is left out with probability 1 - ``CHANCE``: an angle, two shears, two
-    scales and two shifts, uniform within the constants above. A point is scaled, sheared, turned, then shifted.
+    An angle, two shears, two scales and two shifts are drawn within the constants above, or left out. A point is scaled,
+    sheared, turned, then shifted.
 
     Args:
         images: shape (images, channels, height, width), floating point.
         generator: on their device.
     """
-    unit = torch.rand(len(images), 7, generator=generator, device=images.device)  # whatever the dtype: the same map
-    inside = unit.sub(1 - CHANCE).div(CHANCE)  # below 0: left out; else uniform in [0, 1)
-    drawn = torch.where(inside < 0, 0.0, 2 * inside - 1)
-    return transformed(images, matrices(drawn.to(images.dtype)))
+    components = draw_components(len(images), generator)  # whatever the images' dtype: the same maps
+    return transformed(images, matrices(components.to(images.dtype)))
 
 
-def matrices(drawn: Tensor) -> Tensor:
-    """Return the maps that components in [-1, 1] stand for, shape (images, 2, 3), in units of half a side, x before y.
+def draw_components(n: int, generator: torch.Generator) -> Tensor:
+    """Return n maps' components, shape (n, 7): each uniform in [-1, 1] with probability ``CHANCE``, else 0."""
+    unit = torch.rand(n, 7, generator=generator, device=generator.device)
+    inside = (unit - (1 - CHANCE)) / CHANCE  # below 0: left out; else uniform in [0, 1)
+    return torch.where(inside < 0, 0.0, 2 * inside - 1)
+
+
+def matrices(components: Tensor) -> Tensor:
+    """Return the maps of components in [-1, 1], shape (images, 2, 3), x before y, as ``transformed`` takes them.
 
     Args:
-        drawn: shape (images, 7): angle, shears along x and y, scales of x and y, shifts along x and y; 0 for none.
+        components: shape (images, 7): angle, shears along x and y, scales of x and y, shifts along x and y; 0 for none.
     """
-    angle, shear_x, shear_y = drawn[:, :3].unbind(1)
+    angle, shear_x, shear_y = components[:, :3].unbind(1)
     angle = math.radians(ROTATION) * angle
     cosine, sine, one = angle.cos(), angle.sin(), torch.ones_like(angle)
     turn = torch.stack([cosine, -sine, sine, cosine], dim=1).view(-1, 2, 2)
     shear = torch.stack([one, SHEAR * shear_x, SHEAR * shear_y, one], dim=1).view(-1, 2, 2)
-    scales, shift = 1 + SCALE * drawn[:, None, 3:5], 2 * SHIFT * drawn[:, 5:, None]
+    scales, shift = 1 + SCALE * components[:, None, 3:5], 2 * SHIFT * components[:, 5:, None]
     return torch.cat([turn @ shear * scales, shift], dim=2)
 
 
@@ -63,9 +68,8 @@ def transformed(images: Tensor, maps: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     linear, shift = maps[:, :, :2], maps[:, :, 2:]
-    (a, b), (c, d) = (row.unbind(1) for row in linear.unbind(1))
-    back = (
-        torch.stack([d, -b * (height / width), -c * (width / height), a], dim=1).view(-1, 2, 2) / (a * d - b * c)[:, None, None]
-    )
+    a, b, c, d = linear.flatten(1).unbind(1)
+    adjugate = torch.stack([d, -b * (height / width), -c * (width / height), a], dim=1)
+    back = (adjugate / (a * d - b * c)[:, None]).view(-1, 2, 2)
     grid = functional.affine_grid(torch.cat([back, -back @ shift], dim=2), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)

@@ -1,6 +1,5 @@
 """Few-shot image classification: episodes of N ways and K shots, drawn on the device from one uint8 tensor."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -14,6 +13,7 @@ from torchvision.utils import make_grid
 from metarl.errors import ConfigError, TaskError, require_positive, unknown_name
 from metarl.supervised.distortions import affine
 from metarl.supervised.episodes import EpisodeEnv, split_stream
+from metarl.supervised.groups import Groups
 from metarl.supervised.images import ImageSet
 from metarl.supervised.networks import conv4, perceptron, resnet12
 from metarl.tasks import Array, Bounds, Episodes, Examples, Split, Task, split_index
@@ -139,8 +139,14 @@ class ImageEpisodes(EpisodeEnv):
         if len(set(numbers)) < len(numbers) or any(not 0 <= number < len(images.names) for number in numbers):
             raise ConfigError(f"splits={dict(splits)!r} must be disjoint numbers of the {len(images.names)} classes, from 0")
         self._images = images
-        self._groups = self._check_groups(groups)
-        self._members: dict[tuple[Split, int, torch.device], Tensor] = {}
+        self._groups = None if groups is None else Groups(groups, images.names)
+        if drawers == "different":
+            if self._groups is None:
+                raise ConfigError(
+                    "drawers='different' needs classes that the same people drew, which are those of one alphabet: pass "
+                    "within='alphabet' to metarl/Omniglot-v0, or groups to image episodes of your own"
+                )
+            self._groups.require_drawers(images.counts.tolist())
         self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]] = {}
         self.input_shape = tuple(images.images.shape[1:])
         self.output_size = ways
@@ -183,8 +189,7 @@ class ImageEpisodes(EpisodeEnv):
         field, turns = "ways" if ways == self.ways else "train_ways", QUARTERS if self.rotations == "classes" else 1
         available, where = len(classes) * turns, f"split {split!r}"
         if self._groups is not None and classes:
-            of_groups = Counter(self._groups[number] for number in classes)
-            largest, count = of_groups.most_common(1)[0]
+            largest, count = self._groups.largest(classes)
             available, where = count * turns, f"{largest}, the largest group of {where}"
         if ways > available:
             raise ConfigError(f"{field}={ways} is more than the {available} classes of {where}: ask for at most {available}")
@@ -197,39 +202,6 @@ class ImageEpisodes(EpisodeEnv):
                 f"{field}={shots} and queries={self.queries} need {shots + self.queries} images of a class, but "
                 f"{name} of split {split!r} has {fewest}: lower one of them"
             )
-
-    def _check_groups(self, groups: Sequence[str] | None) -> tuple[str, ...] | None:
-        """Return every class's group.
-
-        Raises:
-            ConfigError: not one for each class, or ``drawers`` that cannot be told.
-        """
-        if groups is not None and len(groups) != len(self.class_names):
-            raise ConfigError(f"groups has {len(groups)} entries for {len(self.class_names)} classes: give one for each class")
-        if self.drawers == "different":
-            if groups is None:
-                raise ConfigError(
-                    "drawers='different' needs classes that the same people drew: only those of one alphabet (of one group) "
-                    "were; pass within='alphabet' on metarl/Omniglot-v0, or groups"
-                )
-            counts: dict[str, int] = {}
-            for group, name, count in zip(groups, self.class_names, self._images.counts.tolist(), strict=True):
-                if counts.setdefault(group, count) != count:
-                    raise ConfigError(
-                        f"drawers='different' needs as many images of every class of a group, but {name} of {group} has "
-                        f"{count} and another has {counts[group]}: use drawers='any'"
-                    )
-        return None if groups is None else tuple(groups)
-
-    def _members_of(self, split: Split, ways: int, device: torch.device) -> Tensor:
-        """Return which classes (in all rotations that are classes) each group has that has enough, shape (groups, classes)."""
-        assert self._groups is not None
-        if (split, ways, device) not in self._members:
-            turns = QUARTERS if self.rotations == "classes" else 1
-            own = [self._groups[number] for number in self.splits[split] for _ in range(turns)]
-            members = torch.tensor([[group == other for group in own] for other in sorted(set(own))])
-            self._members[split, ways, device] = members[members.sum(1) >= ways].to(device)
-        return self._members[split, ways, device]
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]:
         """Return what is drawn from, on a device: the images in every rotation, the classes' starts and counts, the splits."""
@@ -259,7 +231,8 @@ class ImageEpisodes(EpisodeEnv):
         turns = QUARTERS if self.rotations == "classes" else 1
         noise = torch.rand(n, len(classes) * turns, generator=generator, device=generator.device)
         if self._groups is not None:
-            members = self._members_of(split, ways, generator.device)
+            own = [number for number in self.splits[split] for _ in range(turns)]
+            members = self._groups.members(own, ways, generator.device)
             group = torch.randint(len(members), (n,), generator=generator, device=generator.device)
             noise.masked_fill_(~members[group], -1.0)
         drawn = noise.topk(ways).indices  # distinct
@@ -283,10 +256,8 @@ class ImageEpisodes(EpisodeEnv):
             shots = int(torch.randint(low, high + 1, (), generator=generator, device=generator.device))
         episodes = self._draw(tasks, shots, generator)
         if split == "train" and self.distortions == "affine":
-            return Episodes(
-                *(part._replace(inputs=self._distorted(part.inputs, generator)) for part in episodes[:2]),
-                tuple(self._distorted(inputs, generator) for inputs in episodes.unlabelled),
-            )
+            support, query = (part._replace(inputs=self._distorted(part.inputs, generator)) for part in episodes[:2])
+            return Episodes(support, query, tuple(self._distorted(inputs, generator) for inputs in episodes.unlabelled))
         return episodes
 
     def _draw(self, tasks: Tensor, shots: int, generator: torch.Generator) -> Episodes:
@@ -326,7 +297,7 @@ class ImageEpisodes(EpisodeEnv):
         return pixels if self.normalisation == "none" else self._normalised(pixels)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        mean, deviation = (torch.tensor(values).to(pixels)[:, None, None] for values in IMAGENET)
+        mean, deviation = (pixels.new_tensor(values)[:, None, None] for values in IMAGENET)
         return (pixels - mean) / deviation
 
     def sample_examples(self, n: int, split: Split, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Examples:
@@ -363,9 +334,9 @@ class ImageEpisodes(EpisodeEnv):
         distinct = set(zip(classes, rotations, strict=True)) if self.rotations == "classes" else set(classes)
         if len(distinct) < self.ways:
             raise TaskError(f"task={dict(task)!r} has a class twice: give {self.ways} different ones")
-        groups = {self._groups[number] for number in classes} if self._groups is not None else set()
+        groups = [] if self._groups is None else self._groups.names(classes)
         if len(groups) > 1:
-            raise TaskError(f"task['classes']={classes} are of {len(groups)} groups, {sorted(groups)}: choose all of one")
+            raise TaskError(f"task['classes']={classes} are of {len(groups)} groups, {', '.join(groups)}: choose all of one")
         for number in classes:
             count, needed = int(self._images.counts[number]), self.shots + self.queries
             if count < needed:
