@@ -11,7 +11,9 @@ from torch.nn import functional
 from torchvision.utils import make_grid
 
 from metarl.errors import ConfigError, TaskError, require_positive, unknown_name
+from metarl.supervised.distortions import affine
 from metarl.supervised.episodes import EpisodeEnv, split_stream
+from metarl.supervised.groups import Groups
 from metarl.supervised.images import ImageSet
 from metarl.supervised.networks import conv4, perceptron, resnet12
 from metarl.tasks import Array, Bounds, Episodes, Examples, Split, Task, split_index
@@ -19,9 +21,19 @@ from metarl.tasks import Array, Bounds, Episodes, Examples, Split, Task, split_i
 Rotations = Literal["classes", "drawn", "none"]
 Reduction = Literal["mean", "sum over ways"]
 Normalisation = Literal["none", "imagenet"]
+Drawers = Literal["any", "different"]
+Distortions = Literal["none", "affine"]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The mean and deviation of ImageNet's colours, in [0, 1]."""
 QUARTERS = 4
+
+
+def _range_of(train_shots: int | Sequence[int]) -> tuple[int, int]:
+    """Return the fewest and the most shots that ``train_shots`` means."""
+    ends = tuple(train_shots) if isinstance(train_shots, Sequence) else (train_shots, train_shots)
+    if len(ends) != 2 or not all(isinstance(end, (int, np.integer)) for end in ends) or not 0 < ends[0] <= ends[1]:
+        raise ConfigError(f"train_shots={train_shots!r} must be a whole number above zero, or (lowest, highest)")
+    return ends[0], ends[1]
 
 
 class ImageEpisodes(EpisodeEnv):
@@ -52,6 +64,8 @@ class ImageEpisodes(EpisodeEnv):
         train_ways: the classes of the episodes that ``sample_episodes`` draws for training, if not ``ways``: Prototypical
             Networks train with more ways than they are tested with. Whatever else the environment shows has ``ways``.
         shots: K, the support images of each.
+        train_shots: K of the episodes that ``sample_episodes`` draws for training, if not ``shots``; or its lowest and highest
+            value, both included, from which one K is drawn for all episodes of a batch (SNAIL: 1 and 5).
         queries: the query images of each.
         split: what ``reset`` draws from unless told otherwise.
         rotations: ``"classes"``: every class in each of its four quarter turns is a class of its own; ``"drawn"``: each drawn
@@ -59,6 +73,12 @@ class ImageEpisodes(EpisodeEnv):
         reduction: what the loss makes of the images' cross-entropies: the ``"mean"``, or the ``"sum over ways"`` of the means,
             which is N times as large (MAML's code: its inner rate of 0.4 is one of 2.0 under the mean at 5 ways).
         normalisation: ``"imagenet"`` subtracts the mean of ImageNet's colours and divides by their deviation.
+        distortions: ``"affine"`` gives every image that ``sample_episodes`` and ``sample_examples`` draw for training an affine
+            map of its own (see ``distortions.affine``); whatever else the environment shows is as it is.
+        groups: the group of every class, if each episode's classes shall be of one: every group of the split that has enough
+            classes is as likely, the others are passed over. None for classes of the whole split.
+        drawers: ``"different"``: the k-th image of every class of a group is by the k-th drawer, and an episode's k-th support
+            image and k-th query image of every class are by one drawer each, all of them different people.
         render_mode: ``"rgb_array"`` or None.
 
     Raises:
@@ -77,11 +97,15 @@ class ImageEpisodes(EpisodeEnv):
         ways: int = 5,
         train_ways: int | None = None,
         shots: int = 1,
+        train_shots: int | Sequence[int] | None = None,
         queries: int = 15,
         split: Split = "train",
         rotations: Rotations = "none",
         reduction: Reduction = "mean",
         normalisation: Normalisation = "none",
+        distortions: Distortions = "none",
+        groups: Sequence[str] | None = None,
+        drawers: Drawers = "any",
         render_mode: str | None = None,
     ) -> None:
         super().__init__(shots, queries, split)
@@ -94,15 +118,20 @@ class ImageEpisodes(EpisodeEnv):
             ("rotations", rotations, Rotations),
             ("reduction", reduction, Reduction),
             ("normalisation", normalisation, Normalisation),
+            ("distortions", distortions, Distortions),
+            ("drawers", drawers, Drawers),
             ("render_mode", render_mode or "rgb_array", Literal["rgb_array"]),
         ):
             if value not in get_args(known):
                 raise unknown_name(name, value, get_args(known))
         self.ways = ways
         self.train_ways = train_ways
+        self.train_shots = None if train_shots is None else _range_of(train_shots)
         self.rotations = rotations
         self.reduction = reduction
         self.normalisation = normalisation
+        self.distortions = distortions
+        self.drawers = drawers
         self.render_mode = render_mode
         self.class_names = images.names
         self.splits = {name: tuple(splits.get(name, ())) for name in get_args(Split)}
@@ -110,6 +139,14 @@ class ImageEpisodes(EpisodeEnv):
         if len(set(numbers)) < len(numbers) or any(not 0 <= number < len(images.names) for number in numbers):
             raise ConfigError(f"splits={dict(splits)!r} must be disjoint numbers of the {len(images.names)} classes, from 0")
         self._images = images
+        self._groups = None if groups is None else Groups(groups, images.names)
+        if drawers == "different":
+            if self._groups is None:
+                raise ConfigError(
+                    "drawers='different' needs classes that the same people drew, which are those of one alphabet: pass "
+                    "within='alphabet' to metarl/Omniglot-v0, or groups to image episodes of your own"
+                )
+            self._groups.require_drawers(images.counts.tolist())
         self._moved: dict[torch.device, tuple[Tensor, Tensor, Tensor, dict[Split, Tensor]]] = {}
         self.input_shape = tuple(images.images.shape[1:])
         self.output_size = ways
@@ -137,24 +174,32 @@ class ImageEpisodes(EpisodeEnv):
         split_index(split)
         return self.train_ways if split == "train" and self.train_ways is not None else self.ways
 
+    def shots_of(self, split: Split) -> tuple[int, int]:
+        """Return the fewest and the most support images of a class in an episode of ``sample_episodes``."""
+        split_index(split)
+        return self.train_shots if split == "train" and self.train_shots is not None else (self.shots, self.shots)
+
     def require_episodes(self, split: Split) -> None:
         """Raise ConfigError if the split has too few classes for its episodes, or one of them too few images."""
-        self._require_classes(split, "ways" if self.ways_of(split) == self.ways else "train_ways", self.ways_of(split))
+        self._require_classes(split, self.ways_of(split), self.shots_of(split)[1])
 
-    def _require_classes(self, split: Split, field: str, ways: int) -> None:
+    def _require_classes(self, split: Split, ways: int, shots: int) -> None:
         split_index(split)
         classes = self.splits.get(split, ())
-        available = len(classes) * (QUARTERS if self.rotations == "classes" else 1)
+        field, turns = "ways" if ways == self.ways else "train_ways", QUARTERS if self.rotations == "classes" else 1
+        available, where = len(classes) * turns, f"split {split!r}"
+        if self._groups is not None and classes:
+            largest, count = self._groups.largest(classes)
+            available, where = count * turns, f"{largest}, the largest group of {where}"
         if ways > available:
-            raise ConfigError(
-                f"{field}={ways} is more than the {available} classes of split {split!r}: ask for at most {available}"
-            )
+            raise ConfigError(f"{field}={ways} is more than the {available} classes of {where}: ask for at most {available}")
         counts = self._images.counts[list(classes)]
         fewest = int(counts.min())
-        if fewest < self.shots + self.queries:
+        if fewest < shots + self.queries:
             name = self.class_names[classes[int(counts.argmin())]]
+            field = "shots" if shots == self.shots else "train_shots"
             raise ConfigError(
-                f"shots={self.shots} and queries={self.queries} need {self.shots + self.queries} images of a class, but "
+                f"{field}={shots} and queries={self.queries} need {shots + self.queries} images of a class, but "
                 f"{name} of split {split!r} has {fewest}: lower one of them"
             )
 
@@ -173,7 +218,7 @@ class ImageEpisodes(EpisodeEnv):
 
     def draw_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
         """Return n tasks as rows, the classes and then their rotations, shape (n, 2 * ways), float64."""
-        self._require_classes(split, "ways", self.ways)
+        self._require_classes(split, self.ways, self.shots)
         return self._draw_ways(n, split, self.ways, generator)
 
     def draw_episode_tasks(self, n: int, split: Split, generator: torch.Generator) -> Tensor:
@@ -184,7 +229,13 @@ class ImageEpisodes(EpisodeEnv):
     def _draw_ways(self, n: int, split: Split, ways: int, generator: torch.Generator) -> Tensor:
         classes = self._on(generator.device)[3][split]
         turns = QUARTERS if self.rotations == "classes" else 1
-        drawn = self._distinct(n, len(classes) * turns, ways, generator)
+        noise = torch.rand(n, len(classes) * turns, generator=generator, device=generator.device)
+        if self._groups is not None:
+            own = [number for number in self.splits[split] for _ in range(turns)]
+            members = self._groups.members(own, ways, generator.device)
+            group = torch.randint(len(members), (n,), generator=generator, device=generator.device)
+            noise.masked_fill_(~members[group], -1.0)
+        drawn = noise.topk(ways).indices  # distinct
         rotations = drawn % turns
         if self.rotations == "drawn":
             rotations = torch.randint(QUARTERS, drawn.shape, generator=generator, device=generator.device)
@@ -195,31 +246,59 @@ class ImageEpisodes(EpisodeEnv):
 
         The tasks may have any number of ways: their shape is (n, 2 * ways).
         """
+        return self._draw(tasks, self.shots, generator)
+
+    def draw_split_episodes(self, tasks: Tensor, split: Split, generator: torch.Generator) -> Episodes:
+        """Return ``draw_episodes`` with the split's shots; in training distorted, if ``distortions`` says so."""
+        low, high = self.shots_of(split)
+        shots = low
+        if low < high:  # one for all tasks: a batch is one tensor
+            shots = int(torch.randint(low, high + 1, (), generator=generator, device=generator.device))
+        episodes = self._draw(tasks, shots, generator)
+        if split == "train" and self.distortions == "affine":
+            support, query = (part._replace(inputs=self._distorted(part.inputs, generator)) for part in episodes[:2])
+            return Episodes(support, query, tuple(self._distorted(inputs, generator) for inputs in episodes.unlabelled))
+        return episodes
+
+    def _draw(self, tasks: Tensor, shots: int, generator: torch.Generator) -> Episodes:
         classes, rotations = tasks.long().chunk(2, dim=1)
-        images, starts, counts, _ = self._on(tasks.device)
-        most = int(self._images.counts.max())
-        noise = torch.rand(*classes.shape, most, generator=generator, device=tasks.device)
-        noise.masked_fill_(torch.arange(most, device=tasks.device) >= counts[classes][..., None], -1.0)
-        chosen = noise.topk(self.shots + self.queries).indices  # without replacement: no query image is a support image
+        images, starts, _, _ = self._on(tasks.device)
+        chosen = self._choose(classes, shots + self.queries, generator)
         turned = rotations * len(self._images.images) if len(images) > len(self._images.images) else 0
         rows = (starts[classes] + turned)[..., None] + chosen
         parts = []
-        for by_class in torch.split(rows, [self.shots, self.queries], dim=2):
+        for by_class in torch.split(rows, [shots, self.queries], dim=2):
             order = torch.rand(len(tasks), by_class[0].numel(), generator=generator, device=tasks.device).argsort(1)
             pixels = self._pixels(images, by_class.flatten(1).gather(1, order), tasks.dtype)
             parts.append(Examples(pixels, order // by_class.shape[2]))
         return Episodes(*parts)
 
-    def _distinct(self, n: int, among: int, count: int, generator: torch.Generator) -> Tensor:
-        """Return n rows of ``count`` distinct numbers below ``among``."""
-        return torch.rand(n, among, generator=generator, device=generator.device).topk(count).indices
+    def _choose(self, classes: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """Return the numbers of ``count`` images of each class, without replacement, shape (n, ways, count).
+
+        They are the same for all of an episode's classes where they stand for drawers.
+        """
+        counts, most = self._on(classes.device)[2], int(self._images.counts.max())
+        asked = classes[:, :1] if self.drawers == "different" else classes
+        noise = torch.rand(*asked.shape, most, generator=generator, device=classes.device)
+        noise.masked_fill_(torch.arange(most, device=classes.device) >= counts[asked][..., None], -1.0)
+        return noise.topk(count).indices.expand(*classes.shape, count)
+
+    def _distorted(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Return inputs of shape (..., channels, height, width), each under a map of its own; black comes in from outside."""
+        images = inputs.flatten(0, -4)
+        if self.normalisation == "none":
+            return affine(images, generator).view_as(inputs)
+        black = self._normalised(torch.zeros_like(images[:1]))
+        return (affine(images - black, generator) + black).view_as(inputs)
 
     def _pixels(self, images: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
         pixels: Tensor = images.index_select(0, rows.flatten()).view(*rows.shape, *images.shape[1:]).to(dtype) / 255
-        if self.normalisation == "imagenet":
-            mean, deviation = (torch.tensor(values, device=rows.device, dtype=dtype)[:, None, None] for values in IMAGENET)
-            pixels = (pixels - mean) / deviation
-        return pixels
+        return pixels if self.normalisation == "none" else self._normalised(pixels)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        mean, deviation = (pixels.new_tensor(values)[:, None, None] for values in IMAGENET)
+        return (pixels - mean) / deviation
 
     def sample_examples(self, n: int, split: Split, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Examples:
         """Return n images of a split's classes with their classes' numbers, for training without episodes.
@@ -235,7 +314,10 @@ class ImageEpisodes(EpisodeEnv):
         drawn = classes[split][label // turns]
         unit = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
         rows = starts[drawn] + (unit * counts[drawn]).long() + label % turns * len(self._images.images)
-        return Examples(self._pixels(images, rows, dtype), label)
+        inputs = self._pixels(images, rows, dtype)
+        if split == "train" and self.distortions == "affine":
+            inputs = self._distorted(inputs, generator)
+        return Examples(inputs, label)
 
     def count_classes(self, split: Split) -> int:
         """Return how many classes ``sample_examples`` tells apart."""
@@ -252,6 +334,9 @@ class ImageEpisodes(EpisodeEnv):
         distinct = set(zip(classes, rotations, strict=True)) if self.rotations == "classes" else set(classes)
         if len(distinct) < self.ways:
             raise TaskError(f"task={dict(task)!r} has a class twice: give {self.ways} different ones")
+        groups = [] if self._groups is None else self._groups.names(classes)
+        if len(groups) > 1:
+            raise TaskError(f"task['classes']={classes} are of {len(groups)} groups, {', '.join(groups)}: choose all of one")
         for number in classes:
             count, needed = int(self._images.counts[number]), self.shots + self.queries
             if count < needed:
