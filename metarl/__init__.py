@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from metarl.agents import BaselinePlusPlus as BaselinePlusPlus
     from metarl.agents import Evaluation as Evaluation
     from metarl.agents import Finetuning as Finetuning
+    from metarl.agents import MatchingNet as MatchingNet
     from metarl.agents import MetaLSTM as MetaLSTM
     from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.agents import NearestNeighbour as NearestNeighbour
     from metarl.agents import ProtoNet as ProtoNet
+    from metarl.agents import RelationNet as RelationNet
+    from metarl.agents import SiameseNet as SiameseNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
@@ -49,8 +52,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning MAML MetaLSTM MetaLSTM2 MetaSGD "
-    "NearestNeighbour ProtoNet TURTLE TrainFromScratch learn_side_by_side",
+    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning MAML MatchingNet MetaLSTM "
+    "MetaLSTM2 MetaSGD NearestNeighbour ProtoNet RelationNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

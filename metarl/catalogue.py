@@ -36,6 +36,9 @@ def agents() -> list[AgentEntry]:
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
         ),
+        AgentEntry("matching-net", "Matching Networks: attention over the support set", "metarl.agents:MatchingNet"),
+        AgentEntry("siamese-net", "Siamese networks: pairs are verified to be of one class", "metarl.agents:SiameseNet"),
+        AgentEntry("relation-net", "Relation Networks: how to compare is learned too", "metarl.agents:RelationNet"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -59,6 +62,9 @@ def adapters() -> list[Entry]:
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
+        Entry("matching", "attention over the support examples", "metarl.adapters:Matching"),
+        Entry("siamese", "verified pairs of a query and a support example", "metarl.adapters:Siamese"),
+        Entry("relation", "a learned score of feature maps side by side", "metarl.adapters:Relation"),
     ]
 
 
@@ -125,5 +131,6 @@ def networks() -> list[Entry]:
         Entry("MlpPolicy", "a perceptron that gives an action distribution", "metarl.networks:mlp"),
         Entry("MLP", "a perceptron: of sine waves 1-40-40-1", "metarl.supervised.networks:regressor"),
         Entry("Conv4", "the few-shot papers' four convolutions", "metarl.supervised.networks:conv4"),
+        Entry("Koch", "Koch's Siamese network, of images of 105x105", "metarl.supervised.networks:koch"),
         Entry("ResNet12", "four residual blocks of three convolutions", "metarl.supervised.networks:resnet12"),
     ]

@@ -15,7 +15,7 @@ from metarl.supervised.distortions import affine
 from metarl.supervised.episodes import EpisodeEnv, split_stream
 from metarl.supervised.groups import Groups
 from metarl.supervised.images import ImageSet
-from metarl.supervised.networks import conv4, perceptron, resnet12
+from metarl.supervised.networks import conv4, koch, perceptron, resnet12
 from metarl.tasks import Array, Bounds, Episodes, Examples, Split, Task, split_index
 
 Rotations = Literal["classes", "drawn", "none"]
@@ -86,7 +86,7 @@ class ImageEpisodes(EpisodeEnv):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1}
-    networks = {"Conv4": conv4, "MLP": perceptron, "ResNet12": resnet12}
+    networks = {"Conv4": conv4, "MLP": perceptron, "ResNet12": resnet12, "Koch": koch}
     metric = "accuracy"
 
     def __init__(

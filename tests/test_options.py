@@ -18,9 +18,11 @@ from torch import nn
 
 import metarl
 from metarl import rules
+from metarl.adapters import Support
 from metarl.agents.baselines import AdamOptions
 from metarl.agents.metric import MetricOptions
 from metarl.agents.options import GradientOptions, Options, RateOptions, device_of
+from metarl.agents.reading import ReadingOptions
 from metarl.errors import ConfigError
 from metarl.normalisation import BatchNorm
 from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining
@@ -351,7 +353,7 @@ for baseline, images in ((metarl.Finetuning, 16), (metarl.NearestNeighbour, 16),
     case(baseline.Options, "meta_batch", ({}, images), ({"meta_batch": 3}, 3))(lambda v, c=baseline: images_a_step(c, v))
     case(baseline.Options, "batch_norm", ({}, "running"), *STATISTICS)(lambda v, c=baseline: statistics(c, v))
 case(metarl.ProtoNet.Options, "meta_batch", ({}, 1), ({"meta_batch": 3}, 3))(lambda v: images_a_step(metarl.ProtoNet, v))
-case(MetricOptions, "batch_norm", ({}, "batch"), ({"batch_norm": "running"}, "running"), STATISTICS[1])(
+case(ReadingOptions, "batch_norm", ({}, "batch"), ({"batch_norm": "running"}, "running"), STATISTICS[1])(
     lambda v: statistics(metarl.ProtoNet, v)
 )
 
@@ -369,6 +371,52 @@ def similarity(cls, value):
 case(MetricOptions, "distance", ({}, -1.0), ({"distance": "cosine"}, 1.0))(lambda v: similarity(metarl.ProtoNet, v))
 case(metarl.NearestNeighbour.Options, "distance", ({}, 1.0), ({"distance": "squared-euclidean"}, -1.0))(
     lambda v: similarity(metarl.NearestNeighbour, v)
+)
+
+
+case(metarl.MatchingNet.Options, "distance", ({}, 1.0), ({"distance": "squared-euclidean"}, -1.0))(
+    lambda v: similarity(metarl.MatchingNet, v)
+)
+
+
+def matched(**options):
+    """The first class's probability for a query whose cosines are 1 and 0.6 with its examples, and 0 with the other's."""
+    reader = of_images(metarl.MatchingNet, **options).adapter.reader
+    examples, classes = torch.tensor([[2.0, 0.0], [3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    kept = reader.read(Support(examples, torch.eye(2)[classes], classes))
+    return reader.answer(torch.tensor([[1.0, 0.0]]), kept).exp()[0, 0].item()
+
+
+def sure(*exponents):
+    return sum(map(math.exp, exponents)) / (1 + sum(map(math.exp, exponents)))
+
+
+case(metarl.MatchingNet.Options, "scale", (1.0, sure(1, 0.6)), (5.0, sure(5, 3)))(lambda v: matched(scale=v))
+case(metarl.MatchingNet.Options, "softmax_over", ("examples", sure(1, 0.6)), ("classes", sure(1.6)))(
+    lambda v: matched(softmax_over=v)
+)
+
+
+@case(metarl.MatchingNet.Options, "full_context", (False, 0), (True, 6))
+def _(value):
+    return sum(name.startswith("reader.") for name in of_images(metarl.MatchingNet, full_context=value).meta)
+
+
+@case(metarl.MatchingNet.Options, "processing_steps", ({}, 3), ({"processing_steps": 0}, 0), ({"processing_steps": 5}, 5))
+def _(value):
+    return of_images(metarl.MatchingNet, full_context=True, **value).adapter.reader.context.steps
+
+
+def relation_shape(name, **options):
+    maps = {"policy_kwargs": {"filters": 2, "pools": 0}, "device": "cpu", **options}
+    return list(metarl.RelationNet("Conv4", "tests/Images-v0", **maps).meta[name].shape)
+
+
+case(metarl.RelationNet.Options, "filters", ({}, [64, 64, 3, 3]), ({"filters": 4}, [4, 4, 3, 3]))(
+    lambda v: relation_shape("reader.second.weight", **v)
+)
+case(metarl.RelationNet.Options, "hidden", ({}, [8, 64]), ({"hidden": 3}, [3, 64]))(
+    lambda v: relation_shape("reader.hidden.weight", **v)
 )
 
 
