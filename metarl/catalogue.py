@@ -36,6 +36,7 @@ def agents() -> list[AgentEntry]:
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
         ),
+        AgentEntry("semi-protonet", "prototypes that unlabelled images refine", "metarl.agents:SemiProtoNet"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -58,6 +59,9 @@ def adapters() -> list[Entry]:
     return [
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
+        Entry("soft-k-means", "prototypes that unlabelled examples refine", "metarl.adapters:SoftKMeans"),
+        Entry("distractor-cluster", "the same, with a cluster of what is of no class", "metarl.adapters:DistractorCluster"),
+        Entry("masked-soft-k-means", "the same, with learned masks", "metarl.adapters:MaskedSoftKMeans"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
     ]
 

@@ -41,7 +41,8 @@ class Omniglot(ImageEpisodes):
       the background alphabets (without those five, 792; validation 172) against the evaluation alphabets (659).
     - `seed`: of MAML's split.
     - `rotations`: `"classes"` as in the papers unless given; see ``ImageEpisodes``.
-    - `ways`, `train_ways`, `shots`, `queries`, `split`, `reduction`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `queries`, `train_queries`, `unlabelled`, `train_unlabelled`, `distractors`, `labelled`,
+      `label_seed`, `split`, `reduction`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.
