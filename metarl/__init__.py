@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from metarl.agents import NearestNeighbour as NearestNeighbour
     from metarl.agents import ProtoNet as ProtoNet
     from metarl.agents import RelationNet as RelationNet
+    from metarl.agents import SemiProtoNet as SemiProtoNet
     from metarl.agents import SiameseNet as SiameseNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
@@ -53,7 +54,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning MAML MatchingNet MetaLSTM "
-    "MetaLSTM2 MetaSGD NearestNeighbour ProtoNet RelationNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
+    "MetaLSTM2 MetaSGD NearestNeighbour ProtoNet RelationNet SemiProtoNet SiameseNet TURTLE TrainFromScratch "
+    "learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

@@ -39,6 +39,7 @@ def agents() -> list[AgentEntry]:
         AgentEntry("matching-net", "Matching Networks: attention over the support set", "metarl.agents:MatchingNet"),
         AgentEntry("siamese-net", "Siamese networks: pairs are verified to be of one class", "metarl.agents:SiameseNet"),
         AgentEntry("relation-net", "Relation Networks: how to compare is learned too", "metarl.agents:RelationNet"),
+        AgentEntry("semi-protonet", "prototypes that unlabelled images refine", "metarl.agents:SemiProtoNet"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -61,6 +62,9 @@ def adapters() -> list[Entry]:
     return [
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
+        Entry("soft-k-means", "prototypes that unlabelled examples refine", "metarl.adapters:SoftKMeans"),
+        Entry("distractor-cluster", "the same, with a cluster of what is of no class", "metarl.adapters:DistractorCluster"),
+        Entry("masked-soft-k-means", "the same, with learned masks", "metarl.adapters:MaskedSoftKMeans"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
         Entry("matching", "attention over the support examples", "metarl.adapters:Matching"),
         Entry("siamese", "verified pairs of a query and a support example", "metarl.adapters:Siamese"),
