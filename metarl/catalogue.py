@@ -36,6 +36,8 @@ def agents() -> list[AgentEntry]:
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
         ),
+        AgentEntry("mann", "an LSTM that writes and reads an external memory", "metarl.agents:MANN"),
+        AgentEntry("lstm", "an LSTM that reads examples with their labels", "metarl.agents:LSTM"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -59,6 +61,8 @@ def adapters() -> list[Entry]:
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
+        Entry("mann", "a memory, written by least recent use and read by content", "metarl.adapters:MANNReader"),
+        Entry("lstm", "an LSTM's hidden and cell states", "metarl.adapters:LSTMReader"),
     ]
 
 
