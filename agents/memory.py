@@ -19,7 +19,7 @@ from metarl.streams import stream
 
 
 class MemoryAgent(ReadingAgent):
-    """Reads the support set example by example, and predicts each before its label is seen: its reader is a ``MemoryReader``."""
+    """Reads the support set example by example, and predicts each before its label is seen; it has a ``MemoryReader``."""
 
     def accuracy_by_instance(
         self,

@@ -41,8 +41,8 @@ class MANNCore(RecurrentCore):
     r"""A step of the network with Least Recently Used Access.
 
     The controller sees the input and what was read last, and emits for every head a key $k$, an addition $a$ (both through
-    tanh) and a gate $\sigma$. With $w^r$ the read weights, $w^u$ the usage, $w^{lu}_i$ the one-hot row of the i-th least used slot
-    and $M$ the memory, head $i$
+    tanh) and a gate $\sigma$. With $w^r$ the read weights, $w^u$ the usage, $w^{lu}_i$ one-hot at the i-th least used slot and
+    $M$ the memory, head $i$
 
     1. writes with $w^w_i = \sigma_i w^r_i + (1 - \sigma_i) w^{lu}_i$ (eq. 6), after the least used row is set to zero:
        $M' = M + \sum_i w^w_i a_i^\top$ (eq. 7);
@@ -105,7 +105,7 @@ class MANNCore(RecurrentCore):
         hidden, cell = self.controller.turn(projected, torch.cat([state.hidden, state.read], -1), state.cell)
         shape, reads = (2, self.reads, self.width), self.reads
         vectors, scalars = torch.split(self.heads(hidden), [2 * reads * self.width, reads * (1 + self.sharpen)], -1)
-        keys, additions = vectors.tanh().unflatten(-1, shape).unbind(-3)
+        keys, additions = vectors.tanh().view(*vectors.shape[:-1], *shape).unbind(-3)
         least_used = self.least_used(state.usage)
         write_weights = torch.lerp(least_used, state.read_weights, scalars[..., :reads].sigmoid().unsqueeze(-1))
         memory = state.memory * (1 - least_used[..., 0, :, None]) + write_weights.mT @ additions
