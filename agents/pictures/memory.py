@@ -52,13 +52,13 @@ def _memory(agent: MemoryAgent, unseen: Unseen) -> Figure:
     axes = figure.subplots(1, EPISODES)
     for task, ax in enumerate(axes):
         weights = read_weights(agent, unseen, task)
-        image = ax.imshow(weights.T, aspect="auto", cmap="magma", interpolation="nearest", vmin=0)
+        image = ax.imshow(weights.T.numpy(), aspect="auto", cmap="magma", interpolation="nearest", vmin=0)
         figure.colorbar(image, ax=ax, label="read weight, mean of the heads")
         ax.set(xlabel="example", ylabel="slot")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if agent.adapter.problem.metric == "accuracy":
             classes = targets[task]
-            colours = colormaps["tab10"](classes % 10)
+            colours = colormaps["tab10"](classes.numpy() % 10)
             ax.scatter(
                 range(len(classes)), [-0.02] * len(classes), c=colours, transform=ax.get_xaxis_transform(), clip_on=False
             )
