@@ -50,7 +50,7 @@ class MemoryAgent(ReadingAgent):
         require_positive(tasks=tasks, instances=instances)
         if self.source.problem.metric != "accuracy":
             raise ConfigError(f"accuracy_by_instance() is of classes, and env={self.env_name or self.env} has none: evaluate()")
-        env = self._changed_env({**(env_kwargs or {}), "shots": instances, "queries": 1})
+        env = self.changed_env({**(env_kwargs or {}), "shots": instances, "queries": 1})
         source = self.source.elsewhere(env, self.follows_ways)
         adapter = cast(ReadingAdapter, self.over(source.problem))
         at_once = source.evaluation_batch(adapter, self.meta, 0, self.meta_batch)

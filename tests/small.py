@@ -32,6 +32,8 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
     "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
     "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),
+    "MANN": (metarl.MANN, "images", {"hidden": 4, "slots": 6, "width": 3, "reads": 2, "sharpen": True, "meta_batch": 2}),
+    "LSTM that reads": (metarl.LSTM, "sine", {"hidden": 4, "loss_on": "queries"}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
     "fine-tuning": (metarl.Finetuning, "images", {"inner_steps": 3}),
     "Baseline++": (metarl.BaselinePlusPlus, "images", {"inner_steps": 3}),

@@ -363,7 +363,9 @@ def test_pictures_show_reads_and_accuracy_by_instance():
 def test_values_are_learned_from_their_predecessors(cls):
     it = agent(cls, env="metarl/Sine-v0")
     assert it.learn(1).evaluate(3).values.shape == (3, 1)
-    with pytest.raises(ConfigError, match=r"accuracy_by_instance\(\) is of classes, and env=metarl/Sine-v0 has none: evaluate\(\)"):
+    with pytest.raises(
+        ConfigError, match=r"accuracy_by_instance\(\) is of classes, and env=metarl/Sine-v0 has none: evaluate\(\)"
+    ):
         it.accuracy_by_instance(3)
 
 
