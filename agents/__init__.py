@@ -9,8 +9,11 @@ from metarl.agents.baselines import BaselinePlusPlus as BaselinePlusPlus
 from metarl.agents.baselines import Finetuning as Finetuning
 from metarl.agents.baselines import NearestNeighbour as NearestNeighbour
 from metarl.agents.baselines import TrainFromScratch as TrainFromScratch
+from metarl.agents.lstm import LSTM as LSTM
 from metarl.agents.maml import MAML as MAML
+from metarl.agents.mann import MANN as MANN
 from metarl.agents.matching_net import MatchingNet as MatchingNet
+from metarl.agents.memory import MemoryAgent as MemoryAgent
 from metarl.agents.meta_lstm import MetaLSTM as MetaLSTM
 from metarl.agents.meta_lstm import MetaLSTM2 as MetaLSTM2
 from metarl.agents.meta_sgd import MetaSGD as MetaSGD

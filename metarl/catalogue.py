@@ -40,6 +40,8 @@ def agents() -> list[AgentEntry]:
         AgentEntry("siamese-net", "Siamese networks: pairs are verified to be of one class", "metarl.agents:SiameseNet"),
         AgentEntry("relation-net", "Relation Networks: how to compare is learned too", "metarl.agents:RelationNet"),
         AgentEntry("semi-protonet", "prototypes that unlabelled images refine", "metarl.agents:SemiProtoNet"),
+        AgentEntry("mann", "an LSTM that writes and reads an external memory", "metarl.agents:MANN"),
+        AgentEntry("lstm", "an LSTM that reads examples with their labels", "metarl.agents:LSTM"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -69,6 +71,8 @@ def adapters() -> list[Entry]:
         Entry("matching", "attention over the support examples", "metarl.adapters:Matching"),
         Entry("siamese", "verified pairs of a query and a support example", "metarl.adapters:Siamese"),
         Entry("relation", "a learned score of feature maps side by side", "metarl.adapters:Relation"),
+        Entry("mann", "a memory, written by least recent use and read by content", "metarl.adapters:MANNReader"),
+        Entry("lstm", "an LSTM's hidden and cell states", "metarl.adapters:LSTMReader"),
     ]
 
 

@@ -40,6 +40,8 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
         "images",
         {"policy": "Conv4", "policy_kwargs": {"filters": 2, "pools": 0}, "filters": 2, "hidden": 2},
     ),
+    "MANN": (metarl.MANN, "images", {"hidden": 4, "slots": 6, "width": 3, "reads": 2, "sharpen": True, "meta_batch": 2}),
+    "LSTM that reads": (metarl.LSTM, "sine", {"hidden": 4, "loss_on": "queries"}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
     "fine-tuning": (metarl.Finetuning, "images", {"inner_steps": 3}),
     "Baseline++": (metarl.BaselinePlusPlus, "images", {"inner_steps": 3}),

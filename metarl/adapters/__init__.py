@@ -4,6 +4,10 @@ from metarl.adapters.base import Adaptation as Adaptation
 from metarl.adapters.base import Adapter as Adapter
 from metarl.adapters.base import Meta as Meta
 from metarl.adapters.gradient import GradientAdapter as GradientAdapter
+from metarl.adapters.memory import LSTMReader as LSTMReader
+from metarl.adapters.memory import MANNReader as MANNReader
+from metarl.adapters.memory import MemoryReader as MemoryReader
+from metarl.adapters.memory import RecurrentReader as RecurrentReader
 from metarl.adapters.metric import DistractorCluster as DistractorCluster
 from metarl.adapters.metric import MaskedSoftKMeans as MaskedSoftKMeans
 from metarl.adapters.metric import Matching as Matching
