@@ -19,6 +19,7 @@ from metarl.registry import register_table as register_table
 if TYPE_CHECKING:
     from metarl.adapters import Adapter as Adapter
     from metarl.agents import MAML as MAML
+    from metarl.agents import SNAIL as SNAIL
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
     from metarl.agents import AlphaMAML as AlphaMAML
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.agents import NearestNeighbour as NearestNeighbour
+    from metarl.agents import NeuralProcess as NeuralProcess
     from metarl.agents import ProtoNet as ProtoNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
@@ -50,7 +52,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning MAML MetaLSTM MetaLSTM2 MetaSGD "
-    "NearestNeighbour ProtoNet TURTLE TrainFromScratch learn_side_by_side",
+    "NearestNeighbour NeuralProcess ProtoNet SNAIL TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

@@ -32,6 +32,13 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
     "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
     "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),
+    "SNAIL": (metarl.SNAIL, "images", {"filters": 2, "key_sizes": (4, 5), "value_sizes": (3, 4)}),
+    "SNAIL on sine waves": (
+        metarl.SNAIL,
+        "sine",
+        {"filters": 2, "key_sizes": (3,), "value_sizes": (2,), "length": 7, "outer": ADAM},
+    ),
+    "neural process": (metarl.NeuralProcess, "sine", {"hidden": (4,), "representation": 3, "attention": "dot"}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
     "fine-tuning": (metarl.Finetuning, "images", {"inner_steps": 3}),
     "Baseline++": (metarl.BaselinePlusPlus, "images", {"inner_steps": 3}),

@@ -1,1 +1,8 @@
 """Memory readers: the support set is read example by example into a memory or a context, one file a kind."""
+
+from metarl.adapters.memory.causal import AttentionBlock as AttentionBlock
+from metarl.adapters.memory.causal import CausalBlock as CausalBlock
+from metarl.adapters.memory.causal import DenseBlock as DenseBlock
+from metarl.adapters.memory.causal import TCBlock as TCBlock
+from metarl.adapters.memory.neural_process import NeuralProcess as NeuralProcess
+from metarl.adapters.memory.snail import SNAIL as SNAIL
