@@ -18,10 +18,12 @@ from metarl.agents.meta_lstm import MetaLSTM as MetaLSTM
 from metarl.agents.meta_lstm import MetaLSTM2 as MetaLSTM2
 from metarl.agents.meta_sgd import MetaSGD as MetaSGD
 from metarl.agents.metric import MetricAgent as MetricAgent
+from metarl.agents.neural_process import NeuralProcess as NeuralProcess
 from metarl.agents.protonet import ProtoNet as ProtoNet
 from metarl.agents.relation_net import RelationNet as RelationNet
 from metarl.agents.semi_protonet import SemiProtoNet as SemiProtoNet
 from metarl.agents.siamese_net import SiameseNet as SiameseNet
 from metarl.agents.side_by_side import learn_side_by_side as learn_side_by_side
+from metarl.agents.snail import SNAIL as SNAIL
 from metarl.agents.turtle import TURTLE as TURTLE
 from metarl.evaluation import Evaluation as Evaluation

@@ -42,6 +42,8 @@ def agents() -> list[AgentEntry]:
         AgentEntry("semi-protonet", "prototypes that unlabelled images refine", "metarl.agents:SemiProtoNet"),
         AgentEntry("mann", "an LSTM that writes and reads an external memory", "metarl.agents:MANN"),
         AgentEntry("lstm", "an LSTM that reads examples with their labels", "metarl.agents:LSTM"),
+        AgentEntry("snail", "SNAIL: causal convolutions and attention over the support set", "metarl.agents:SNAIL"),
+        AgentEntry("neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -73,6 +75,8 @@ def adapters() -> list[Entry]:
         Entry("relation", "a learned score of feature maps side by side", "metarl.adapters:Relation"),
         Entry("mann", "a memory, written by least recent use and read by content", "metarl.adapters:MANNReader"),
         Entry("lstm", "an LSTM's hidden and cell states", "metarl.adapters:LSTMReader"),
+        Entry("snail", "causal convolutions and attention over the support set", "metarl.adapters.memory:SNAIL"),
+        Entry("neural-process", "a distribution of values from the encoded support set", "metarl.adapters.memory:NeuralProcess"),
     ]
 
 

@@ -42,6 +42,13 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     ),
     "MANN": (metarl.MANN, "images", {"hidden": 4, "slots": 6, "width": 3, "reads": 2, "sharpen": True, "meta_batch": 2}),
     "LSTM that reads": (metarl.LSTM, "sine", {"hidden": 4, "loss_on": "queries"}),
+    "SNAIL": (metarl.SNAIL, "images", {"filters": 2, "key_sizes": (4, 5), "value_sizes": (3, 4)}),
+    "SNAIL on sine waves": (
+        metarl.SNAIL,
+        "sine",
+        {"filters": 2, "key_sizes": (3,), "value_sizes": (2,), "length": 7, "outer": ADAM},
+    ),
+    "neural process": (metarl.NeuralProcess, "sine", {"hidden": (4,), "representation": 3, "attention": "dot"}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
     "fine-tuning": (metarl.Finetuning, "images", {"inner_steps": 3}),
     "Baseline++": (metarl.BaselinePlusPlus, "images", {"inner_steps": 3}),

@@ -420,27 +420,42 @@ case(metarl.RelationNet.Options, "hidden", ({}, [8, 64]), ({"hidden": 3}, [3, 64
     lambda v: relation_shape("reader.hidden.weight", **v)
 )
 # -- memories: of meta-parameters of nought all outputs are nought; support targets are 1, those of queries 2
+
+
 def nought(cls, **options):
     agent = line(cls, **options)
     agent.meta = {name: torch.zeros_like(value) for name, value in agent.meta.items()}
     return agent
+
+
 def usage(**options):
     """How much of the first of two rows is in use after an example, before which all of it was; it is written to by half."""
     agent = nought(metarl.MANN, **{"slots": 2, "reads": 1, **options})
     tasks = agent.source.sample(1, "train", torch.Generator())
     return agent.adapter.adapt(agent.meta, tasks, torch.Generator()).adapted[-1][0].state.usage[0, 0].item()
+
+
 case(RecurrentOptions, "meta_batch", ({}, 16), ({"meta_batch": 3}, 3))(lambda v: images_a_step(metarl.LSTM, v))
 case(RecurrentOptions, "hidden", ({}, 800), ({"hidden": 3}, 12))(lambda v: len(line(metarl.LSTM, **v).meta["reader.core.bias"]))
 case(metarl.MANN.Options, "slots", (2, 0.95 + 0.5 + 1 / 2), (4, 0.95 + 0.5 + 1 / 4))(lambda v: usage(slots=v))
 case(metarl.MANN.Options, "reads", (1, 0.95 + 0.5 + 1 / 2), (2, 0.95 + 2 * (0.5 + 1 / 2) + 0.5))(lambda v: usage(reads=v))
 case(metarl.MANN.Options, "decay", ({}, 0.95 + 1), ({"decay": 0.5}, 0.5 + 1))(lambda v: usage(**v))
+
+
 @case(RecurrentOptions, "loss_on", ("sequence", 2.5), ("queries", 4.0))
+def _(value):
     agent = nought(metarl.LSTM, loss_on=value)
     batch = gathered(agent)
     return agent.adapter.losses(agent.meta, batch.adaptation.adapted[-1], batch.query).item()
+
+
 @case(metarl.MANN.Options, "width", ({}, 4 * (2 * 40 + 1)), ({"width": 3}, 4 * (2 * 3 + 1)))
+def _(value):
     return len(line(metarl.MANN, **value).meta["reader.core.heads.bias"])
+
+
 @case(metarl.MANN.Options, "sharpen", ({}, 4 * (2 * 40 + 1)), ({"sharpen": True}, 4 * (2 * 40 + 2)))
+def _(value):
     return len(line(metarl.MANN, **value).meta["reader.core.heads.bias"])
 
 
