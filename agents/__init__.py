@@ -15,6 +15,7 @@ from metarl.agents.meta_lstm import MetaLSTM2 as MetaLSTM2
 from metarl.agents.meta_sgd import MetaSGD as MetaSGD
 from metarl.agents.metric import MetricAgent as MetricAgent
 from metarl.agents.protonet import ProtoNet as ProtoNet
+from metarl.agents.reptile import Reptile as Reptile
 from metarl.agents.side_by_side import learn_side_by_side as learn_side_by_side
 from metarl.agents.turtle import TURTLE as TURTLE
 from metarl.evaluation import Evaluation as Evaluation

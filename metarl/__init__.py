@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.agents import NearestNeighbour as NearestNeighbour
     from metarl.agents import ProtoNet as ProtoNet
+    from metarl.agents import Reptile as Reptile
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
@@ -50,7 +51,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning MAML MetaLSTM MetaLSTM2 MetaSGD "
-    "NearestNeighbour ProtoNet TURTLE TrainFromScratch learn_side_by_side",
+    "NearestNeighbour ProtoNet Reptile TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

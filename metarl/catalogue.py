@@ -32,6 +32,13 @@ def agents() -> list[AgentEntry]:
             outer_loops=("hypergradient_descent",),
         ),
         AgentEntry(
+            "reptile",
+            "Adam's steps, from a start that moves to where they lead",
+            "metarl.agents:Reptile",
+            outer_loops=("reptile",),
+            idle=("first_order",),  # nothing is differentiated twice
+        ),
+        AgentEntry(
             "protonet",
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
@@ -79,6 +86,7 @@ def outer_loops() -> list[OuterEntry]:
         OuterEntry(
             "pretraining", "one classifier of all training classes", "metarl.outer:Pretraining", ("predictors",), "pretraining"
         ),
+        OuterEntry("reptile", "towards where the tasks' inner steps lead", "metarl.outer:Reptile"),
     ]
 
 

@@ -19,7 +19,7 @@ from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient
 from metarl.outer.optimisers import ELEMENTWISE, Optimiser
-from metarl.outer.vectors import total_norm
+from metarl.outer.vectors import stacked, total_norm
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class GradientDescent(OuterLoop):
         if self.optimizer not in ELEMENTWISE or processes.count() > 1:
             return super().improve_together(adapter, metas, states, batches, generators)
         meta, experiences, query = (
-            _stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
+            stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
         )
         losses, norms, gradients = self._gradients(adapter, meta, experiences, query, batches[0].count)
         moved, after = self.move(meta, gradients, _stacked_state(states))
@@ -152,11 +152,6 @@ class GradientDescent(OuterLoop):
         scale = 1.0 if self.halve_every is None else 0.5 ** (state["steps"] // self.halve_every)
         moved, optimiser = self._optimiser.step(learned(meta), gradients, state["optimizer"], scale)
         return {**meta, **moved}, {"optimizer": optimiser, "steps": state["steps"] + 1}
-
-
-def _stacked(runs: list[Any]) -> Any:
-    """Return the runs' tensors with the runs as the first axis."""
-    return tree_map(lambda *tensors: torch.stack(tensors), *runs)
 
 
 def _stacked_state(states: list[State]) -> State:
