@@ -21,6 +21,7 @@ from metarl.agents.metric import MetricAgent as MetricAgent
 from metarl.agents.neural_process import NeuralProcess as NeuralProcess
 from metarl.agents.protonet import ProtoNet as ProtoNet
 from metarl.agents.relation_net import RelationNet as RelationNet
+from metarl.agents.reptile import Reptile as Reptile
 from metarl.agents.semi_protonet import SemiProtoNet as SemiProtoNet
 from metarl.agents.siamese_net import SiameseNet as SiameseNet
 from metarl.agents.side_by_side import learn_side_by_side as learn_side_by_side

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from metarl.agents import NeuralProcess as NeuralProcess
     from metarl.agents import ProtoNet as ProtoNet
     from metarl.agents import RelationNet as RelationNet
+    from metarl.agents import Reptile as Reptile
     from metarl.agents import SemiProtoNet as SemiProtoNet
     from metarl.agents import SiameseNet as SiameseNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
@@ -58,8 +59,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM MAML MANN MatchingNet "
-    "MetaLSTM MetaLSTM2 MetaSGD NearestNeighbour NeuralProcess ProtoNet RelationNet SNAIL SemiProtoNet "
-    "SiameseNet TURTLE TrainFromScratch learn_side_by_side",
+    "MetaLSTM MetaLSTM2 MetaSGD NearestNeighbour NeuralProcess ProtoNet RelationNet Reptile SNAIL "
+    "SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

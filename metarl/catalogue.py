@@ -32,6 +32,13 @@ def agents() -> list[AgentEntry]:
             outer_loops=("hypergradient_descent",),
         ),
         AgentEntry(
+            "reptile",
+            "Adam's steps, from a start that moves to where they lead",
+            "metarl.agents:Reptile",
+            outer_loops=("reptile",),
+            idle=("first_order",),  # nothing is differentiated twice
+        ),
+        AgentEntry(
             "protonet",
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
@@ -43,7 +50,9 @@ def agents() -> list[AgentEntry]:
         AgentEntry("mann", "an LSTM that writes and reads an external memory", "metarl.agents:MANN"),
         AgentEntry("lstm", "an LSTM that reads examples with their labels", "metarl.agents:LSTM"),
         AgentEntry("snail", "SNAIL: causal convolutions and attention over the support set", "metarl.agents:SNAIL"),
-        AgentEntry("neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"),
+        AgentEntry(
+            "neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"
+        ),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -76,7 +85,9 @@ def adapters() -> list[Entry]:
         Entry("mann", "a memory, written by least recent use and read by content", "metarl.adapters:MANNReader"),
         Entry("lstm", "an LSTM's hidden and cell states", "metarl.adapters:LSTMReader"),
         Entry("snail", "causal convolutions and attention over the support set", "metarl.adapters.memory:SNAIL"),
-        Entry("neural-process", "a distribution of values from the encoded support set", "metarl.adapters.memory:NeuralProcess"),
+        Entry(
+            "neural-process", "a distribution of values from the encoded support set", "metarl.adapters.memory:NeuralProcess"
+        ),
     ]
 
 
@@ -97,6 +108,7 @@ def outer_loops() -> list[OuterEntry]:
         OuterEntry(
             "pretraining", "one classifier of all training classes", "metarl.outer:Pretraining", ("predictors",), "pretraining"
         ),
+        OuterEntry("reptile", "towards where the tasks' inner steps lead", "metarl.outer:Reptile"),
     ]
 
 

@@ -26,7 +26,7 @@ from metarl.agents.options import GradientOptions, Options, RateOptions, device_
 from metarl.agents.reading import ReadingOptions
 from metarl.errors import ConfigError
 from metarl.normalisation import BatchNorm
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining, Reptile
 from metarl.problems import Rollouts
 from metarl.registry import AGENTS, OUTER_LOOPS
 from tests.toys import weight
@@ -169,7 +169,7 @@ def support_batch(agent):
     return agent.adapter.experiences(tasks, torch.Generator())[0].inputs.shape[1]
 
 
-@case(GradientOptions, "support_batch", (None, 3), (2, 2), (5, 5))
+@case(GradientOptions, "support_batch", (None, 3), (2, 2), (5, 3))
 def _(value):
     return support_batch(line(shots=3, support_batch=value))
 
@@ -328,9 +328,9 @@ def _(value):
     return adapted(line(metarl.TrainFromScratch, inner_steps=1, rate=value))[0]
 
 
-@case(AdamOptions, "support_batch", ({}, 4), ({"support_batch": None}, 2), ({"support_batch": 3}, 3))
+@case(AdamOptions, "support_batch", ({}, 4), ({"support_batch": None}, 6), ({"support_batch": 3}, 3))
 def _(value):
-    return support_batch(line(metarl.TrainFromScratch, shots=2, inner_steps=1, **value))
+    return support_batch(line(metarl.TrainFromScratch, shots=6, inner_steps=1, **value))
 
 
 def images_a_step(cls, value):
@@ -551,6 +551,37 @@ case(HypergradientDescent, "optimizer_kwargs", ({}, 0.4375), ({"momentum": 0.5},
 )
 
 
+# -- Reptile: with the rate 1/4 an inner step goes half of the way from nought to the slope 1
+
+
+def reptile(steps=1, **options):
+    return learned(line(rate=0.25, outer=Reptile(**options)), steps)[0]
+
+
+case(Reptile, "fraction", (1.0, 0.5), (0.5, 0.25))(lambda v: reptile(fraction=v))
+case(Reptile, "anneal_over", (None, 0.75), (2, 0.625), (1, 0.5))(lambda v: reptile(2, anneal_over=v))
+
+
+@case(Reptile, "compile", (False, [0.5, 0]), (True, [0.5, 1]))
+def _(value):
+    compiled = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda function, **_: compiled.append(function) or function)
+        agent = line(rate=0.25, outer=Reptile(compile=value)).learn(1, log_interval=2)
+    return [agent.meta["theta"].item(), len(compiled)]
+
+
+# Adam's first step is its rate, whatever the gradient
+case(metarl.Reptile.Options, "rate", (0.001, 0.001), (0.25, 0.25))(
+    lambda v: adapted(line(metarl.Reptile, inner_steps=1, rate=v))[0]
+)
+
+
+@case(metarl.Reptile.Options, "inner_steps", ({}, 5), ({"inner_steps": 2}, 2))
+def _(value):
+    return inner_steps(line(metarl.Reptile, **value))
+
+
 # -- TRPO: the step against the dense matrix of a policy of two numbers
 
 
@@ -767,7 +798,9 @@ def test_every_option_has_a_case():
     assert declared == set(CASES)
 
 
-@pytest.mark.parametrize("kind", [metarl.MAML.Options, Rollouts, GradientDescent, TRPO, HypergradientDescent, Pretraining])
+@pytest.mark.parametrize(
+    "kind", [metarl.MAML.Options, Rollouts, GradientDescent, TRPO, HypergradientDescent, Pretraining, Reptile]
+)
 def test_options_are_frozen_and_equal_by_their_values(kind):
     one, other = kind(), kind()
     assert is_dataclass(kind)
@@ -775,7 +808,7 @@ def test_options_are_frozen_and_equal_by_their_values(kind):
     name = fields(kind)[0].name
     with pytest.raises(FrozenInstanceError):
         setattr(one, name, 1)
-    changed = {"meta_batch": 3, "trajectories": 3, "learning_rate": 0.5, "max_kl": 0.5}[name]
+    changed = {"meta_batch": 3, "trajectories": 3, "learning_rate": 0.5, "max_kl": 0.5, "fraction": 0.5}[name]
     assert kind(**{name: changed}) != one
     assert kind(**{name: changed}) == kind(**{name: changed})
     assert getattr(one, name) == getattr(other, name)
