@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metarl.errors import ConfigError, require_between, require_positive, unknown_name
-from metarl.networks import ACTIVATIONS, CosineHead, Init, mlp
+from metarl.networks import ACTIVATIONS, CosineHead, Init, mlp, with_bias_transformation
 from metarl.normalisation import BatchNorm
 
 Head = Literal["linear", "cosine", "none", "maps"]
@@ -26,6 +26,7 @@ def regressor(
     activation: str = "relu",
     init: Init = "truncated-normal",
     head: Literal["linear", "none"] = "linear",
+    bias_transformation: int = 0,
 ) -> nn.Module:
     """Return the sine papers' regressor: 1-40-40-1 with ReLU; see ``metarl.networks.mlp`` for the other arguments.
 
@@ -33,9 +34,11 @@ def regressor(
     """
     if head not in ("linear", "none"):
         raise unknown_name("head", head, ["linear", "none"])
+    inputs = math.prod(input_shape)
     if head == "none":
-        return nn.Sequential(*mlp(math.prod(input_shape), hidden[-1], hidden[:-1], activation, init), ACTIVATIONS[activation]())
-    return mlp(math.prod(input_shape), outputs, hidden, activation, init)
+        body = mlp(inputs, hidden[-1], hidden[:-1], activation, init, bias_transformation=bias_transformation)
+        return nn.Sequential(*body, ACTIVATIONS[activation]())
+    return mlp(inputs, outputs, hidden, activation, init, bias_transformation=bias_transformation)
 
 
 def conv4(
@@ -48,6 +51,7 @@ def conv4(
     hidden: int | None = None,
     head: Head = "linear",
     scale: float = 2.0,
+    bias_transformation: int = 0,
 ) -> nn.Module:
     """Return the few-shot papers' Conv4: four blocks of 3x3 convolution, batch-norm, ReLU and halving; a head.
 
@@ -64,9 +68,11 @@ def conv4(
             Networks take them; ``"maps"`` for those of shape (images, filters, height, width), as Relation Networks do. The
             other layers' initial weights are the same whatever the head.
         scale: of a cosine head.
+        bias_transformation: the size of a learned vector beside the features, which a linear head sees; 0 for none.
 
     Raises:
-        ConfigError: an image too small for four blocks, an unknown name, or a hidden layer on feature maps.
+        ConfigError: an image too small for four blocks, an unknown name, a hidden layer on feature maps, or a bias
+            transformation without a linear head.
     """
     channels, *size = input_shape
     require_positive(filters=filters)
@@ -93,7 +99,7 @@ def conv4(
     if downsampling == "stride":
         layers["mean"] = nn.AdaptiveAvgPool2d(1)
         size = [1, 1]
-    return _with_head(layers, filters * math.prod(size), outputs, hidden, head, scale)
+    return _with_head(layers, filters * math.prod(size), outputs, hidden, head, scale, bias_transformation)
 
 
 def perceptron(
@@ -220,7 +226,13 @@ def resnet12(
 
 
 def _with_head(
-    layers: OrderedDict[str, nn.Module], features: int, outputs: int, hidden: int | None, head: Head, scale: float
+    layers: OrderedDict[str, nn.Module],
+    features: int,
+    outputs: int,
+    hidden: int | None,
+    head: Head,
+    scale: float,
+    bias_transformation: int = 0,
 ) -> nn.Module:
     if head not in get_args(Head):
         raise unknown_name("head", head, get_args(Head))
@@ -231,6 +243,11 @@ def _with_head(
         require_positive(hidden=hidden)
         layers["hidden"] = nn.Linear(features, hidden)
         features = hidden
+    if bias_transformation and head != "linear":
+        raise ConfigError(f"bias_transformation={bias_transformation} is for a linear head's bias, and head={head!r} has none")
+    for layer in with_bias_transformation(bias_transformation):
+        layers["bias_transformation"] = layer
+        features += bias_transformation
     if head != "none":  # made last, so that it takes no random numbers from the other layers
         require_positive(outputs=outputs)
         layers["head"] = CosineHead(features, outputs, scale) if head == "cosine" else nn.Linear(features, outputs)
