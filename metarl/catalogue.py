@@ -37,7 +37,9 @@ def agents() -> list[AgentEntry]:
             "metarl.agents:ProtoNet",
         ),
         AgentEntry("snail", "SNAIL: causal convolutions and attention over the support set", "metarl.agents:SNAIL"),
-        AgentEntry("neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"),
+        AgentEntry(
+            "neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"
+        ),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -62,7 +64,9 @@ def adapters() -> list[Entry]:
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
         Entry("snail", "causal convolutions and attention over the support set", "metarl.adapters.memory:SNAIL"),
-        Entry("neural-process", "a distribution of values from the encoded support set", "metarl.adapters.memory:NeuralProcess"),
+        Entry(
+            "neural-process", "a distribution of values from the encoded support set", "metarl.adapters.memory:NeuralProcess"
+        ),
     ]
 
 

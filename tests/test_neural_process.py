@@ -116,9 +116,7 @@ def test_the_band_is_two_deviations_around_the_mean():
         at, means = curve.get_data()
         kept, moments = agent.adapter.row(unseen.adaptation.adapted[-1], task)
         embedded = agent.adapter.embed(agent.meta, moments, torch.as_tensor(at)[:, None])
-        expected, spread = (
-            part.detach()[:, 0] for part in agent.adapter.call(agent.meta, "distribution", embedded, kept)
-        )
+        expected, spread = (part.detach()[:, 0] for part in agent.adapter.call(agent.meta, "distribution", embedded, kept))
         np.testing.assert_allclose(means, expected, rtol=1e-12)
         vertices = ax.collections[0].get_paths()[0].vertices
         for edge in (expected - 2 * spread, expected + 2 * spread):
@@ -136,7 +134,9 @@ def test_what_is_no_curve_has_no_picture():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ConfigError, match="NeuralProcess predicts values, and these are classes: choose a family of regression"):
+    with pytest.raises(
+        ConfigError, match="NeuralProcess predicts values, and these are classes: choose a family of regression"
+    ):
         metarl.NeuralProcess("MLP", "tests/Images-v0", policy_kwargs={"hidden": (4,)}, device="cpu")
     with pytest.raises(ConfigError, match="attention='dots' is not known: did you mean 'dot'"):
         reader("dots")
