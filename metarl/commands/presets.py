@@ -116,6 +116,27 @@ LSTM_SINE: Settings = {
     "iterations": 70_000,
     "validate_every": 2500,
 }
+SNAIL_SINE: Settings = {
+    **SINE,
+    "agent": "snail",
+    "env_kwargs": {**META_SGD_SINE, "shots": 5, "queries": 20},
+    "policy_kwargs": {"init": "torch"},
+    "meta_batch": 16,
+    "length": 21,
+    "filters": 32,
+    "key_sizes": (32, 32),
+    "value_sizes": (32, 32),
+    "iterations": 20_000,
+}
+"""The paper has no sine waves: a small one of two attention blocks, which holds up to 20 shots."""
+NEURAL_PROCESS_SINE: Settings = {
+    **SINE,
+    "agent": "neural-process",
+    "env_kwargs": {**META_SGD_SINE, "shots": 5, "queries": 20},
+    "policy_kwargs": {"init": "torch"},
+    "meta_batch": 16,
+    "iterations": 20_000,
+}
 
 OMNIGLOT: Settings = {
     "agent": "meta-sgd",
@@ -171,6 +192,13 @@ PROTONET_OMNIGLOT_SMALL: Settings = {
     "iterations": 6000,
     "validate_every": 500,
 }
+SNAIL_OMNIGLOT: Settings = {
+    **OMNIGLOT,
+    "agent": "snail",
+    "policy_kwargs": {"hidden": 64},
+    "meta_batch": 32,
+}
+"""Mishra et al. 2018, section 5.1 and appendix A, with 15 query images of each class where the paper has one of one class."""
 MATCHING_OMNIGLOT: Settings = {
     "agent": "matching-net",
     "env": "metarl/Omniglot-v0",
@@ -263,6 +291,11 @@ PRESETS: dict[str, tuple[str, Settings]] = {
         "sine waves with the enhanced LSTM meta-learner and its 8 inner steps",
         {**LSTM_SINE, "agent": "meta-lstm-2", "inner_steps": 8},
     ),
+    "snail-sine": ("sine waves with frequencies (Meta-SGD Table 1, 5-shot) by SNAIL", SNAIL_SINE),
+    "neural-process-sine": (
+        "sine waves with frequencies (Meta-SGD Table 1, 5-shot) by a conditional neural process",
+        NEURAL_PROCESS_SINE,
+    ),
     "alpha-maml-sine": (
         "sine waves with Alpha MAML: plain steps, rates that move",
         {
@@ -295,6 +328,7 @@ PRESETS: dict[str, tuple[str, Settings]] = {
         "the same trained with 20 ways, in twenty minutes on two cores",
         PROTONET_OMNIGLOT_SMALL,
     ),
+    "snail-omniglot": ("Omniglot, 5-way 1-shot, as in SNAIL (for a GPU)", SNAIL_OMNIGLOT),
     "matching-omniglot": ("Omniglot, 5-way 1-shot, as in Matching Networks (for a GPU)", MATCHING_OMNIGLOT),
     "matching-omniglot-small": (
         "the same with scaled cosines and trained with 20 ways, in half an hour on one core",
