@@ -36,6 +36,11 @@ def regressor(
     return mlp(math.prod(input_shape), outputs, hidden, activation, init)
 
 
+def linear(input_shape: Sequence[int], outputs: int) -> nn.Module:
+    """Return a linear map without bias, whose weights begin as nn.Linear's do."""
+    return nn.Linear(math.prod(input_shape), outputs, bias=False)
+
+
 def conv4(
     input_shape: Sequence[int],
     outputs: int,
