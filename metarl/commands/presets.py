@@ -137,6 +137,30 @@ NEURAL_PROCESS_SINE: Settings = {
     "meta_batch": 16,
     "iterations": 20_000,
 }
+LEARNED_OPTIMISER: Settings = {
+    "agent": "learned-optimiser",
+    "env": "metarl/Quadratics-v0",
+    "policy": "Linear",
+    "start": 0.01,
+    "inner_steps": 100,
+    "meta_batch": 32,
+    "outer": "truncated_backpropagation",
+    "truncated.unroll": 20,
+    "truncated.learning_rate": 3e-3,
+    "iterations": 3000,
+    "validate_every": 0,
+}
+"""Andrychowicz et al. 2016, section 3.1: quadratics of ten dimensions, 100 steps, segments of 20; the paper says neither the
+batch nor the optimiser's rate, and shows quadratics without preprocessing."""
+LEARNED_OPTIMISER_SINE: Settings = {
+    **{name: value for name, value in LEARNED_OPTIMISER.items() if name != "start"},
+    "env": "metarl/Sine-v0",
+    "env_kwargs": {"shots": 50, "queries": 50},
+    "policy": "MLP",
+    "policy_kwargs": {"hidden": [20], "activation": "tanh", "init": "torch"},
+    "meta_batch": 8,
+}
+"""The same for networks of 61 weights, which learn a sine wave from 50 points; judged by 50 other points."""
 
 OMNIGLOT: Settings = {
     "agent": "meta-sgd",
@@ -307,6 +331,11 @@ PRESETS: dict[str, tuple[str, Settings]] = {
             "iterations": 5000,
         },
     ),
+    "learned-optimiser-quadratics": (
+        "an LSTM learns to minimise quadratics, 100 steps (Andrychowicz et al.)",
+        LEARNED_OPTIMISER,
+    ),
+    "learned-optimiser-sine": ("an LSTM learns to train small networks on sine waves", LEARNED_OPTIMISER_SINE),
     "omniglot": ("Omniglot, 5-way 1-shot, as in Meta-SGD, Table 2 (for a GPU)", OMNIGLOT),
     "omniglot-small": ("Omniglot, 5-way 1-shot, in half an hour on two cores", OMNIGLOT_SMALL),
     "maml-omniglot": (
