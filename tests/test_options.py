@@ -398,7 +398,7 @@ case(metarl.MatchingNet.Options, "softmax_over", ("examples", sure(1, 0.6)), ("c
 )
 
 
-@case(metarl.MatchingNet.Options, "full_context", (False, 0), (True, 6))
+@case(metarl.MatchingNet.Options, "full_context", (False, 0), (True, 9))
 def _(value):
     return sum(name.startswith("reader.") for name in of_images(metarl.MatchingNet, full_context=value).meta)
 

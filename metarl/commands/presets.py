@@ -266,7 +266,7 @@ SIAMESE_OMNIGLOT: Settings = {
 """Koch et al. 2015: drawings of 105x105, new alphabets, 20 ways. The pairs are those of episodes; Adam stands for the paper's
 momentum and rates of each layer, which a search chose; no affine distortions are added."""
 SIAMESE_OMNIGLOT_SMALL: Settings = {
-    **MATCHING_OMNIGLOT_SMALL,
+    **PROTONET_OMNIGLOT_SMALL,
     "agent": "siamese-net",
     "gradient.learning_rate": 3e-3,
 }
