@@ -354,6 +354,24 @@ for baseline, images in ((metarl.Finetuning, 16), (metarl.NearestNeighbour, 16),
     case(baseline.Options, "meta_batch", ({}, images), ({"meta_batch": 3}, 3))(lambda v, c=baseline: images_a_step(c, v))
     case(baseline.Options, "batch_norm", ({}, "running"), *STATISTICS)(lambda v, c=baseline: statistics(c, v))
 case(metarl.ProtoNet.Options, "meta_batch", ({}, 1), ({"meta_batch": 3}, 3))(lambda v: images_a_step(metarl.ProtoNet, v))
+case(metarl.SemiProtoNet.Options, "meta_batch", ({}, 1), ({"meta_batch": 3}, 3))(
+    lambda v: images_a_step(metarl.SemiProtoNet, v)
+)
+
+
+@case(metarl.SemiProtoNet.Options, "refinement", ("soft", 0), ("distractor-cluster", 1), ("masked", 2 * 20 + 2 + 20 * 5 + 20))
+def _(value):
+    meta = of_images(metarl.SemiProtoNet, refinement=value).meta
+    return sum(numbers.numel() for name, numbers in meta.items() if name.startswith("reader."))
+
+
+@case(metarl.SemiProtoNet.Options, "refinements", ({}, 2), ({"refinements": 3}, 4))
+def _(value):
+    reader = of_images(metarl.SemiProtoNet, **value).adapter.reader
+    support = Support(torch.tensor([[0.0], [4.0]]), torch.eye(2), torch.arange(2), (torch.tensor([[1.0]]),))
+    return len(reader.path(support))
+
+
 case(ReadingOptions, "batch_norm", ({}, "batch"), ({"batch_norm": "running"}, "running"), STATISTICS[1])(
     lambda v: statistics(metarl.ProtoNet, v)
 )

@@ -216,6 +216,29 @@ PROTONET_OMNIGLOT_SMALL: Settings = {
     "iterations": 6000,
     "validate_every": 500,
 }
+SEMI_OMNIGLOT: Settings = {
+    **PROTONET_OMNIGLOT,
+    "agent": "semi-protonet",
+    "env_kwargs": {
+        "characters": "vinyals",
+        "ways": 5,
+        "shots": 1,
+        "queries": 14,
+        "train_queries": 1,
+        "unlabelled": 5,
+        "labelled": 0.1,
+    },
+    "gradient.optimizer_kwargs": {"weight_decay": 5e-5},
+    "gradient.halve_every": 3000,
+}
+"""Ren et al. 2018, section 5 and the authors' code, which halves the rate at 6,000 steps and five times more until 18,000."""
+SEMI_OMNIGLOT_SMALL: Settings = {
+    **SEMI_OMNIGLOT,
+    "env_kwargs": {**SEMI_OMNIGLOT["env_kwargs"], "train_ways": 10},
+    "gradient.halve_every": 2000,
+    "iterations": 8000,
+}
+DISTRACTORS: Settings = {"refinement": "masked"}
 SNAIL_OMNIGLOT: Settings = {
     **OMNIGLOT,
     "agent": "snail",
