@@ -18,7 +18,9 @@ from metarl.registry import register_table as register_table
 
 if TYPE_CHECKING:
     from metarl.adapters import Adapter as Adapter
+    from metarl.agents import LWA as LWA
     from metarl.agents import MAML as MAML
+    from metarl.agents import NLBA as NLBA
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
     from metarl.agents import AlphaMAML as AlphaMAML
@@ -49,8 +51,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning MAML MetaLSTM MetaLSTM2 MetaSGD "
-    "NearestNeighbour ProtoNet TURTLE TrainFromScratch learn_side_by_side",
+    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LWA MAML MetaLSTM MetaLSTM2 "
+    "MetaSGD NLBA NearestNeighbour ProtoNet TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

@@ -36,6 +36,8 @@ def agents() -> list[AgentEntry]:
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
         ),
+        AgentEntry("lwa", "a user's engagements set a linear classifier's weights", "metarl.agents:LWA"),
+        AgentEntry("nlba", "a user's engagements set a network's biases", "metarl.agents:NLBA"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -58,6 +60,8 @@ def adapters() -> list[Entry]:
     return [
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
+        Entry("lwa", "a linear classifier of class means' weights", "metarl.adapters:LinearWeightAdaptation"),
+        Entry("nlba", "a network with biases of class means", "metarl.adapters:NonlinearBiasAdaptation"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
     ]
 
@@ -112,6 +116,11 @@ def families() -> list[FamilyEntry]:
             {"max_episode_steps": 20},
         ),
         FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
+        FamilyEntry(
+            "metarl/Recommendation-v0",
+            "episodes: synthetic users who engage with items or not",
+            "metarl.supervised.recommendation:Recommendation",
+        ),
         FamilyEntry("metarl/Omniglot-v0", "episodes: handwritten characters", "metarl.supervised.omniglot:Omniglot"),
         FamilyEntry("metarl/MiniImageNet-v0", "episodes: small photographs", "metarl.supervised.miniimagenet:MiniImageNet"),
         FamilyEntry("metarl/CUB-v0", "episodes: birds", "metarl.supervised.cub:CUB"),

@@ -32,6 +32,8 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
     "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
     "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),
+    "LWA": (metarl.LWA, "images", {"outer": ADAM}),
+    "NLBA": (metarl.NLBA, "images", {"hidden": (3,), "outer": ADAM}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
     "fine-tuning": (metarl.Finetuning, "images", {"inner_steps": 3}),
     "Baseline++": (metarl.BaselinePlusPlus, "images", {"inner_steps": 3}),
