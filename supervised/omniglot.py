@@ -51,7 +51,8 @@ class Omniglot(ImageEpisodes):
     - `size`: the drawings' side: 28 as in most papers; 105, the original, for Koch et al.'s network; 20 for Santoro et al.'s
       memory. Without `rotations` a quarter of the memory is needed: 360 MB at 105.
     - `rotations`: `"classes"` as in the papers unless given; see ``ImageEpisodes``.
-    - `ways`, `train_ways`, `shots`, `train_shots`, `queries`, `split`, `reduction`, `distortions`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `train_shots`, `queries`, `train_queries`, `unlabelled`, `train_unlabelled`, `distractors`,
+      `labelled`, `label_seed`, `split`, `reduction`, `distortions`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.

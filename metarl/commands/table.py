@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from metarl.commands.costs import Cost
 from metarl.commands.presets import Settings
 from metarl.errors import ConfigError, unknown_name
 
@@ -47,6 +48,7 @@ class Cell:
         step: after how many inner steps; -1 for the last.
         statistic: over tasks.
         unit: what it is multiplied with: 100 for percent.
+        cost: what is read of the agent's costs instead of a score; see ``metarl.commands.costs``.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Cell:
     step: int = -1
     statistic: Literal["mean", "median"] = "mean"
     unit: float = 1.0
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,8 @@ class Table:
         needs_root: whether its environments read data from the folder ``--root``.
         validations: at least so many in a run, however short its scale makes it; 0 to keep each run's own rhythm.
         compiled_from: the scale below which nothing is compiled: it would take longer than it saves.
+        minutes: of one core's time that every run has to learn in, at scale 1; None where iterations end a run.
+        columns: its cells are printed as a matrix of these columns; a cell's name is the line's, a comma and the column's.
         reading: how its rows are measured, where it is not by evaluations.
         picture: draws the report's rows; None where there is no picture.
     """
@@ -168,6 +173,8 @@ class Table:
     needs_root: bool = False
     validations: int = 0
     compiled_from: float = 0.0
+    minutes: float | None = None
+    columns: Sequence[str] = ()
     reading: Reading | None = None
     picture: "Callable[[list[dict[str, Any]], float], Figure] | None" = None
 
@@ -203,7 +210,7 @@ def verdict(cell: Cell | Difference, ours: float, ours_ci: float, higher_is_bett
         within = cell.not_below - ours <= ours_ci
         return f"not told apart from {cell.not_below:g}" if within else f"below {cell.not_below:g}"
     if cell.paper is None:
-        return "no published number"
+        return "a cost" if cell.cost is not None else "no published number"
     better_by = ours - cell.paper if higher_is_better else cell.paper - ours
     if better_by >= 0:
         return "at least the paper's"

@@ -5,4 +5,5 @@ from metarl.outer.base import OuterLoop as OuterLoop
 from metarl.outer.gradient_descent import GradientDescent as GradientDescent
 from metarl.outer.hypergradient_descent import HypergradientDescent as HypergradientDescent
 from metarl.outer.pretraining import Pretraining as Pretraining
+from metarl.outer.reptile import Reptile as Reptile
 from metarl.outer.trpo import TRPO as TRPO
