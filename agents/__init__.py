@@ -9,6 +9,7 @@ from metarl.agents.baselines import BaselinePlusPlus as BaselinePlusPlus
 from metarl.agents.baselines import Finetuning as Finetuning
 from metarl.agents.baselines import NearestNeighbour as NearestNeighbour
 from metarl.agents.baselines import TrainFromScratch as TrainFromScratch
+from metarl.agents.learned_optimiser import LearnedOptimiser as LearnedOptimiser
 from metarl.agents.lstm import LSTM as LSTM
 from metarl.agents.lwa import LWA as LWA
 from metarl.agents.maml import MAML as MAML

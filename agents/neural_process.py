@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metarl.adapters.memory import NeuralProcess as Reader
+from metarl.adapters import SupportReader, memory
 from metarl.adapters.memory.neural_process import Aggregation
-from metarl.adapters.reading import SupportReader
 from metarl.agents.pictures import Pictures, Unseen, deviations
 from metarl.agents.reading import ReadingAgent, ReadingOptions
 
@@ -30,7 +29,7 @@ class NeuralProcess(ReadingAgent):
     def make_reader(self, features: int, outputs: int) -> SupportReader:
         """Return encoder and decoder."""
         options = self.options
-        return Reader(features, outputs, options.hidden, options.representation, options.attention)
+        return memory.NeuralProcess(features, outputs, options.hidden, options.representation, options.attention)
 
     def adapter_pictures(self, unseen: Unseen) -> Pictures:
         """Return unseen curves with the predicted deviations, if numbers are predicted from numbers."""

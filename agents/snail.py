@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metarl.adapters.memory import SNAIL as Reader
-from metarl.adapters.reading import SupportReader
+from metarl.adapters import SupportReader, memory
 from metarl.agents.reading import ReadingAgent, ReadingOptions
 
 
@@ -31,4 +30,4 @@ class SNAIL(ReadingAgent):
         """Return SNAIL for the chosen length."""
         options = self.options
         length = len(self.source.example_inputs()) + 1 if options.length is None else options.length
-        return Reader(features, outputs, length, options.filters, options.key_sizes, options.value_sizes)
+        return memory.SNAIL(features, outputs, length, options.filters, options.key_sizes, options.value_sizes)

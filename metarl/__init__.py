@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from metarl.agents import BaselinePlusPlus as BaselinePlusPlus
     from metarl.agents import Evaluation as Evaluation
     from metarl.agents import Finetuning as Finetuning
+    from metarl.agents import LearnedOptimiser as LearnedOptimiser
     from metarl.agents import MatchingNet as MatchingNet
     from metarl.agents import MetaLSTM as MetaLSTM
     from metarl.agents import MetaLSTM2 as MetaLSTM2
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from metarl.outer import HypergradientDescent as HypergradientDescent
     from metarl.outer import OuterLoop as OuterLoop
     from metarl.outer import Pretraining as Pretraining
+    from metarl.outer import TruncatedBackpropagation as TruncatedBackpropagation
     from metarl.problems import Rollouts as Rollouts
     from metarl.rules import UpdateRule as UpdateRule
     from metarl.supervised import EpisodeEnv as EpisodeEnv
@@ -60,13 +62,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM LWA MAML MANN "
-    "MatchingNet MetaLSTM MetaLSTM2 MetaSGD NLBA NearestNeighbour NeuralProcess ProtoNet RelationNet "
+    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM LWA LearnedOptimiser MAML "
+    "MANN MatchingNet MetaLSTM MetaLSTM2 MetaSGD NLBA NearestNeighbour NeuralProcess ProtoNet RelationNet "
     "Reptile SNAIL SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",
-    "metarl.outer": "GradientDescent HypergradientDescent OuterLoop Pretraining TRPO",
+    "metarl.outer": "GradientDescent HypergradientDescent OuterLoop Pretraining TRPO TruncatedBackpropagation",
     "metarl.problems": "Rollouts",
     "metarl.rules": "UpdateRule",
     "metarl.supervised": "EpisodeEnv",

@@ -39,6 +39,12 @@ def agents() -> list[AgentEntry]:
             idle=("first_order",),  # nothing is differentiated twice
         ),
         AgentEntry(
+            "learned-optimiser",
+            "an LSTM trains networks from random weights",
+            "metarl.agents:LearnedOptimiser",
+            outer_loops=("truncated_backpropagation", "gradient_descent"),
+        ),
+        AgentEntry(
             "protonet",
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
@@ -113,6 +119,13 @@ def outer_loops() -> list[OuterEntry]:
             "pretraining", "one classifier of all training classes", "metarl.outer:Pretraining", ("predictors",), "pretraining"
         ),
         OuterEntry("reptile", "towards where the tasks' inner steps lead", "metarl.outer:Reptile"),
+        OuterEntry(
+            "truncated_backpropagation",
+            "a rule's losses along long trainings, in segments",
+            "metarl.outer:TruncatedBackpropagation",
+            ("predictors",),
+            "truncated",
+        ),
     ]
 
 
@@ -123,6 +136,7 @@ def rules() -> list[Entry]:
         Entry("meta-sgd", "a learned rate for every parameter", "metarl.rules:MetaSGD"),
         Entry("lstm", "an LSTM gates every parameter's steps", "metarl.rules:MetaLSTM"),
         Entry("turtle", "a small network writes every parameter's update", "metarl.rules:TURTLE"),
+        Entry("learned-optimiser", "an LSTM makes updates of each coordinate's gradients", "metarl.rules:LearnedOptimiser"),
         Entry("adam", "Adam's steps, nothing learned", "metarl.rules:Adam"),
     ]
 
@@ -147,6 +161,9 @@ def families() -> list[FamilyEntry]:
         ),
         FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
         FamilyEntry(
+            "metarl/Quadratics-v0", "episodes: random quadratics to minimise", "metarl.supervised.quadratics:Quadratics"
+        ),
+        FamilyEntry(
             "metarl/Recommendation-v0",
             "episodes: synthetic users who engage with items or not",
             "metarl.supervised.recommendation:Recommendation",
@@ -163,6 +180,7 @@ def networks() -> list[Entry]:
     return [
         Entry("MlpPolicy", "a perceptron that gives an action distribution", "metarl.networks:mlp"),
         Entry("MLP", "a perceptron: of sine waves 1-40-40-1", "metarl.supervised.networks:regressor"),
+        Entry("Linear", "a linear map without bias: of quadratics", "metarl.supervised.networks:linear"),
         Entry("Conv4", "the few-shot papers' four convolutions", "metarl.supervised.networks:conv4"),
         Entry("Koch", "Koch's Siamese network, of images of 105x105", "metarl.supervised.networks:koch"),
         Entry("ResNet12", "four residual blocks of three convolutions", "metarl.supervised.networks:resnet12"),

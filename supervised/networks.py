@@ -41,6 +41,11 @@ def regressor(
     return mlp(inputs, outputs, hidden, activation, init, bias_transformation=bias_transformation)
 
 
+def linear(input_shape: Sequence[int], outputs: int) -> nn.Module:
+    """Return a linear map without bias, whose weights begin as nn.Linear's do."""
+    return nn.Linear(math.prod(input_shape), outputs, bias=False)
+
+
 def conv4(
     input_shape: Sequence[int],
     outputs: int,

@@ -1,4 +1,4 @@
-"""Causal blocks: by numbers worked out by hand, blind to what comes later, and the next position as the naive forward has it."""
+"""Causal blocks: numbers worked out by hand, blindness to what comes later, and the next position as in the whole sequence."""
 
 import math
 

@@ -478,6 +478,36 @@ def _(value):
     return inner_steps(of_images(metarl.BaselineFinetune, **value))
 
 
+def snail(name, **value):
+    """The rows of a parameter of SNAIL's reader."""
+    sizes = {"filters": 2, "key_sizes": (3, 3), "value_sizes": (4, 5)}
+    return len(of_images(metarl.SNAIL, **{**sizes, **value}).meta[f"reader.body.blocks.{name}"])
+
+
+@case(metarl.SNAIL.Options, "length", ({}, 5), ({"length": 9}, 9))  # two ways, two shots and a query
+def _(value):
+    return of_images(metarl.SNAIL, **value).adapter.reader.length
+
+
+case(metarl.SNAIL.Options, "filters", (2, 4), (3, 6))(lambda v: snail("1.blocks.0.convolutions.weight", filters=v))
+case(metarl.SNAIL.Options, "key_sizes", ((3, 3), 3), ((3, 7), 7))(lambda v: snail("2.keys.weight", key_sizes=v))
+case(metarl.SNAIL.Options, "value_sizes", ((4, 5), 5), ((4, 6), 6))(lambda v: snail("2.values.weight", value_sizes=v))
+
+
+def neural_process(**value):
+    """The shapes of a neural process's encoder, and whether it has keys."""
+    meta = metarl.NeuralProcess("MLP", "metarl/Sine-v0", policy_kwargs={"hidden": (4,)}, device="cpu", **value).meta
+    shapes = [list(meta[name].shape) for name in meta if name.startswith("reader.encoder") and name.endswith("weight")]
+    return shapes, "reader.keys.weight" in meta
+
+
+case(metarl.NeuralProcess.Options, "hidden", ((6,), [[6, 5], [128, 6]]), ((6, 7), [[6, 5], [7, 6], [128, 7]]))(
+    lambda v: neural_process(hidden=v)[0]
+)
+case(metarl.NeuralProcess.Options, "representation", (3, 3), (9, 9))(lambda v: neural_process(representation=v)[0][-1][0])
+case(metarl.NeuralProcess.Options, "attention", ("none", False), ("dot", True))(lambda v: neural_process(attention=v)[1])
+
+
 # -- gradient descent: from nought in front of the slope 1 without inner steps, the gradient is -8, then 8 (w - 1)
 
 

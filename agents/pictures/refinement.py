@@ -56,6 +56,8 @@ def draw(agent: Agent, unseen: Unseen) -> Pictures:
             ("without label", "o", ~points.is_distractor),
             ("without label, of another class", "X", points.is_distractor),
         ):
+            if not which.any():
+                continue
             alpha = (0.15 + 0.85 * points.shares[which]).clamp(max=1).numpy()
             ax.scatter(*points.unlabelled[which].T, s=26, marker=mark, color="gray", alpha=alpha, linewidths=0, label=label)
         ax.plot(*points.path.permute(2, 0, 1), color="black", linewidth=0.8)  # a line a prototype

@@ -116,6 +116,51 @@ LSTM_SINE: Settings = {
     "iterations": 70_000,
     "validate_every": 2500,
 }
+SNAIL_SINE: Settings = {
+    **SINE,
+    "agent": "snail",
+    "env_kwargs": {**META_SGD_SINE, "shots": 5, "queries": 20},
+    "policy_kwargs": {"init": "torch"},
+    "meta_batch": 16,
+    "length": 21,
+    "filters": 32,
+    "key_sizes": (32, 32),
+    "value_sizes": (32, 32),
+    "iterations": 20_000,
+}
+"""The paper has no sine waves: a small one of two attention blocks, which holds up to 20 shots."""
+NEURAL_PROCESS_SINE: Settings = {
+    **SINE,
+    "agent": "neural-process",
+    "env_kwargs": {**META_SGD_SINE, "shots": 5, "queries": 20},
+    "policy_kwargs": {"init": "torch"},
+    "meta_batch": 16,
+    "iterations": 20_000,
+}
+LEARNED_OPTIMISER: Settings = {
+    "agent": "learned-optimiser",
+    "env": "metarl/Quadratics-v0",
+    "policy": "Linear",
+    "start": 0.01,
+    "inner_steps": 100,
+    "meta_batch": 32,
+    "outer": "truncated_backpropagation",
+    "truncated.unroll": 20,
+    "truncated.learning_rate": 3e-3,
+    "iterations": 3000,
+    "validate_every": 0,
+}
+"""Andrychowicz et al. 2016, section 3.1: quadratics of ten dimensions, 100 steps, segments of 20; the paper says neither the
+batch nor the optimiser's rate, and shows quadratics without preprocessing."""
+LEARNED_OPTIMISER_SINE: Settings = {
+    **{name: value for name, value in LEARNED_OPTIMISER.items() if name != "start"},
+    "env": "metarl/Sine-v0",
+    "env_kwargs": {"shots": 50, "queries": 50},
+    "policy": "MLP",
+    "policy_kwargs": {"hidden": [20], "activation": "tanh", "init": "torch"},
+    "meta_batch": 8,
+}
+"""The same for networks of 61 weights, which learn a sine wave from 50 points; judged by 50 other points."""
 
 OMNIGLOT: Settings = {
     "agent": "meta-sgd",
@@ -171,6 +216,13 @@ PROTONET_OMNIGLOT_SMALL: Settings = {
     "iterations": 6000,
     "validate_every": 500,
 }
+SNAIL_OMNIGLOT: Settings = {
+    **OMNIGLOT,
+    "agent": "snail",
+    "policy_kwargs": {"hidden": 64},
+    "meta_batch": 32,
+}
+"""Mishra et al. 2018, section 5.1 and appendix A, with 15 query images of each class where the paper has one of one class."""
 MATCHING_OMNIGLOT: Settings = {
     "agent": "matching-net",
     "env": "metarl/Omniglot-v0",
@@ -216,7 +268,7 @@ momentum and rates of each layer, which a search chose; no affine distortions ar
 SIAMESE_OMNIGLOT_SMALL: Settings = {
     **MATCHING_OMNIGLOT_SMALL,
     "agent": "siamese-net",
-    "policy_kwargs": {"filters": 64},
+    "gradient.learning_rate": 3e-3,
 }
 RELATION_OMNIGLOT: Settings = {
     "agent": "relation-net",
@@ -277,6 +329,11 @@ PRESETS: dict[str, tuple[str, Settings]] = {
         "sine waves with the enhanced LSTM meta-learner and its 8 inner steps",
         {**LSTM_SINE, "agent": "meta-lstm-2", "inner_steps": 8},
     ),
+    "snail-sine": ("sine waves with frequencies (Meta-SGD Table 1, 5-shot) by SNAIL", SNAIL_SINE),
+    "neural-process-sine": (
+        "sine waves with frequencies (Meta-SGD Table 1, 5-shot) by a conditional neural process",
+        NEURAL_PROCESS_SINE,
+    ),
     "alpha-maml-sine": (
         "sine waves with Alpha MAML: plain steps, rates that move",
         {
@@ -288,6 +345,11 @@ PRESETS: dict[str, tuple[str, Settings]] = {
             "iterations": 5000,
         },
     ),
+    "learned-optimiser-quadratics": (
+        "an LSTM learns to minimise quadratics, 100 steps (Andrychowicz et al.)",
+        LEARNED_OPTIMISER,
+    ),
+    "learned-optimiser-sine": ("an LSTM learns to train small networks on sine waves", LEARNED_OPTIMISER_SINE),
     "omniglot": ("Omniglot, 5-way 1-shot, as in Meta-SGD, Table 2 (for a GPU)", OMNIGLOT),
     "omniglot-small": ("Omniglot, 5-way 1-shot, in half an hour on two cores", OMNIGLOT_SMALL),
     "maml-omniglot": (
@@ -309,6 +371,7 @@ PRESETS: dict[str, tuple[str, Settings]] = {
         "the same trained with 20 ways, in twenty minutes on two cores",
         PROTONET_OMNIGLOT_SMALL,
     ),
+    "snail-omniglot": ("Omniglot, 5-way 1-shot, as in SNAIL (for a GPU)", SNAIL_OMNIGLOT),
     "matching-omniglot": ("Omniglot, 5-way 1-shot, as in Matching Networks (for a GPU)", MATCHING_OMNIGLOT),
     "matching-omniglot-small": (
         "the same with scaled cosines and trained with 20 ways, in half an hour on one core",

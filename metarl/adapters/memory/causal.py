@@ -35,7 +35,7 @@ class CausalBlock(nn.Module, ABC):
 
     @abstractmethod
     def next(self, inputs: Tensor, kept: Any) -> Tensor:
-        """Return the output of the position after a sequence, for each of n inputs that may stand there, shape (n, channels)."""
+        """Return the output of the position after a sequence for each of n inputs that may be there, shape (n, channels)."""
 
 
 class DenseBlock(CausalBlock):

@@ -76,8 +76,8 @@ class SNAIL(SupportReader):
         examples = len(support.inputs)
         if examples >= self.length:
             raise ConfigError(
-                f"length={self.length} holds {self.length - 1} support examples and a query, but the support set has {examples}: "
-                f"give length={examples + 1} or more when the agent is made, or fewer shots"
+                f"length={self.length} holds {self.length - 1} support examples and a query, but the support set has "
+                f"{examples}: give length={examples + 1} or more when the agent is made, or fewer shots"
             )
         return self.body.read(torch.cat([support.inputs, support.columns], dim=1))[1]
 
