@@ -61,6 +61,8 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
         {"filters": 2, "key_sizes": (3,), "value_sizes": (2,), "length": 7, "outer": ADAM},
     ),
     "neural process": (metarl.NeuralProcess, "sine", {"hidden": (4,), "representation": 3, "attention": "dot"}),
+    "LWA": (metarl.LWA, "images", {"outer": ADAM}),
+    "NLBA": (metarl.NLBA, "images", {"hidden": (3,), "outer": ADAM}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
     "fine-tuning": (metarl.Finetuning, "images", {"inner_steps": 3}),
     "Baseline++": (metarl.BaselinePlusPlus, "images", {"inner_steps": 3}),

@@ -316,6 +316,20 @@ RELATION_OMNIGLOT_SMALL: Settings = {
     "iterations": 6000,
     "validate_every": 500,
 }
+RECOMMENDATION: Settings = {
+    "agent": "nlba",
+    "env": "metarl/Recommendation-v0",
+    "env_kwargs": {"shots": 10, "queries": 10},
+    "policy": "MLP",
+    "policy_kwargs": {"hidden": [64, 32]},
+    "meta_batch": 32,
+    "outer": "gradient_descent",
+    "gradient.learning_rate": 3e-3,
+    "iterations": 2000,
+    "validate_every": 200,
+    "validation_tasks": 500,
+}
+"""Vartak et al. 2017 on synthetic users, as theirs are not public; widths and rates are ours."""
 
 PRESETS: dict[str, tuple[str, Settings]] = {
     "navigation": ("2D navigation from the origin (Meta-SGD Table 4, fixed start)", NAVIGATION),
@@ -401,6 +415,11 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     "siamese-omniglot-small": ("Omniglot, 5-way 1-shot, a Siamese Conv4 in half an hour on one core", SIAMESE_OMNIGLOT_SMALL),
     "relation-omniglot": ("Omniglot, 5-way 1-shot, as in Relation Networks (for a GPU)", RELATION_OMNIGLOT),
     "relation-omniglot-small": ("the same trained with 10 ways, in half an hour on one core", RELATION_OMNIGLOT_SMALL),
+    "lwa-recommendation": (
+        "synthetic recommendation: linear weight adaptation",
+        {**RECOMMENDATION, "agent": "lwa"},
+    ),
+    "nlba-recommendation": ("synthetic recommendation: non-linear bias adaptation", RECOMMENDATION),
     "miniimagenet": ("miniImageNet, 5-way 1-shot, as in Meta-SGD, Table 3", MINIIMAGENET),
     "cub": (
         "CUB birds, 5-way 1-shot, with miniImageNet's settings",
