@@ -48,6 +48,6 @@ def associate(core: MANNCore, labels: int) -> None:
     additions[first:, :, half:].normal_(std=(hidden - half) ** -0.5)
     keys.copy_(additions[:1].expand_as(keys))
     core.heads.bias.zero_()
-    gates, strengths = core.heads.bias[vectors:].split([reads, len(core.heads.bias) - vectors - reads])
+    gates, strengths = torch.split(core.heads.bias[vectors:], [reads, len(core.heads.bias) - vectors - reads])
     gates[:first], gates[first:] = -GATE, GATE
     strengths.fill_(STRENGTH)
