@@ -87,6 +87,10 @@ class EpisodeEnv(gym.Env[Any, Any]):
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
         """Return data for tasks of shape (n, entries), on the generator's device and in their dtype."""
 
+    def draw_split_episodes(self, tasks: Tensor, split: Split, generator: torch.Generator) -> Episodes:
+        """Return the data of ``sample_episodes``: that of ``draw_episodes`` unless a family trains on other than it shows."""
+        return self.draw_episodes(tasks, generator)
+
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of one task's examples, shape ()."""
@@ -130,7 +134,7 @@ class EpisodeEnv(gym.Env[Any, Any]):
         tasks = self.draw_episode_tasks(n, split, generator)
         if repeats > 1:
             tasks = tasks.repeat_interleave(repeats, 0)
-        return self.draw_episodes(tasks.to(dtype), generator)
+        return self.draw_split_episodes(tasks.to(dtype), split, generator)
 
     def _generator(self, split: Split) -> torch.Generator:
         """Return a generator seeded by a number of the environment's generator, another for each split."""

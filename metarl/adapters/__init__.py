@@ -8,8 +8,14 @@ from metarl.adapters.memory import LSTMReader as LSTMReader
 from metarl.adapters.memory import MANNReader as MANNReader
 from metarl.adapters.memory import MemoryReader as MemoryReader
 from metarl.adapters.memory import RecurrentReader as RecurrentReader
+from metarl.adapters.metric import DistractorCluster as DistractorCluster
+from metarl.adapters.metric import MaskedSoftKMeans as MaskedSoftKMeans
+from metarl.adapters.metric import Matching as Matching
 from metarl.adapters.metric import NearestNeighbour as NearestNeighbour
 from metarl.adapters.metric import Prototypes as Prototypes
+from metarl.adapters.metric import Relation as Relation
+from metarl.adapters.metric import Siamese as Siamese
+from metarl.adapters.metric import SoftKMeans as SoftKMeans
 from metarl.adapters.reading import ReadingAdapter as ReadingAdapter
 from metarl.adapters.reading import Support as Support
 from metarl.adapters.reading import SupportReader as SupportReader

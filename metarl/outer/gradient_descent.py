@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
@@ -19,7 +19,7 @@ from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient
 from metarl.outer.optimisers import ELEMENTWISE, Optimiser
-from metarl.outer.vectors import total_norm
+from metarl.outer.vectors import stacked, total_norm
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ class GradientDescent(OuterLoop):
         generators: list[torch.Generator],
     ) -> list[tuple[Outcome, State] | NonFiniteError]:
         """Return what ``improve`` gives for each of several runs: one more batched axis, if the optimiser allows."""
-        if self.optimizer not in ELEMENTWISE or processes.count() > 1:
+        if self.optimizer not in ELEMENTWISE or processes.count() > 1 or not _of_one_shape(batches):
             return super().improve_together(adapter, metas, states, batches, generators)
         meta, experiences, query = (
-            _stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
+            stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
         )
         losses, norms, gradients = self._gradients(adapter, meta, experiences, query, batches[0].count)
         moved, after = self.move(meta, gradients, _stacked_state(states))
@@ -154,9 +154,10 @@ class GradientDescent(OuterLoop):
         return {**meta, **moved}, {"optimizer": optimiser, "steps": state["steps"] + 1}
 
 
-def _stacked(runs: list[Any]) -> Any:
-    """Return the runs' tensors with the runs as the first axis."""
-    return tree_map(lambda *tensors: torch.stack(tensors), *runs)
+def _of_one_shape(batches: list[Batch]) -> bool:
+    """Return whether the runs' experience can be one tensor; not where runs drew other numbers of shots."""
+    shapes = {tuple(leaf.shape for leaf in tree_leaves((batch.experiences, batch.query))) for batch in batches}
+    return len(shapes) == 1
 
 
 def _stacked_state(states: list[State]) -> State:

@@ -1,0 +1,33 @@
+"""SNAIL: Mishra, Rohaninejad, Chen and Abbeel 2018, "A Simple Neural Attentive Meta-Learner"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metarl.adapters import SupportReader, memory
+from metarl.agents.reading import ReadingAgent, ReadingOptions
+
+
+class SNAIL(ReadingAgent):
+    """Reads the support set as a sequence, by causal convolutions and attention in turn.
+
+    See ``Agent`` for the arguments.
+    """
+
+    @dataclass(frozen=True)
+    class Options(ReadingOptions):
+        """What SNAIL takes."""
+
+        length: int | None = None
+        """T, the positions of the longest support set and a query; those of a training task unless given."""
+        filters: int = 128
+        """The channels that each convolution adds."""
+        key_sizes: Sequence[int] = (64, 256, 512)
+        """The entries of a key in each attention block; convolutions stand between two blocks."""
+        value_sizes: Sequence[int] = (32, 128, 256)
+        """The channels that each attention block adds."""
+
+    def make_reader(self, features: int, outputs: int) -> SupportReader:
+        """Return SNAIL for the chosen length."""
+        options = self.options
+        length = len(self.source.example_inputs()) + 1 if options.length is None else options.length
+        return memory.SNAIL(features, outputs, length, options.filters, options.key_sizes, options.value_sizes)
