@@ -480,6 +480,13 @@ def _(value):
     return len(line(metarl.MANN, **value).meta["reader.core.heads.bias"])
 
 
+@case(metarl.MANN.Options, "start", ({}, [0.0, 0.0]), ({"start": "associative"}, [-3.0, 3.0]))
+def _(value):
+    """The biases of the gates of two heads, to the whole number."""
+    biases = of_images(metarl.MANN, hidden=400, reads=2, **value).meta["reader.core.heads.bias"]
+    return [float(round(bias)) for bias in biases[-2:].tolist()]
+
+
 @case(metarl.BaselinePlusPlus.Options, "scale", ({}, 2.0), ({"scale": 6.0}, 6.0))
 def _(value):
     agent = of_images(metarl.BaselinePlusPlus, **value)

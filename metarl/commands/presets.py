@@ -239,6 +239,47 @@ SEMI_OMNIGLOT_SMALL: Settings = {
     "iterations": 8000,
 }
 DISTRACTORS: Settings = {"refinement": "masked"}
+MANN_OMNIGLOT: Settings = {
+    "agent": "mann",
+    "env": "metarl/Omniglot-v0",
+    "env_kwargs": {"ways": 5, "shots": 10, "queries": 1},
+    "policy": "Conv4",
+    "policy_kwargs": {"filters": 64},
+    "meta_batch": 16,
+    "outer": "gradient_descent",
+    "gradient.optimizer": "RMSprop",
+    "gradient.learning_rate": 1e-4,
+    "iterations": 100_000,
+    "validate_every": 1000,
+    "validation_tasks": 200,
+}
+"""Santoro et al. 2016, section 4.1: sequences of 50 images. The paper's network sees pixels; ours an embedding of them."""
+MANN_OMNIGLOT_SMALL: Settings = {
+    **{name: value for name, value in MANN_OMNIGLOT.items() if name != "gradient.optimizer"},
+    "env_kwargs": {"ways": 5, "shots": 5, "queries": 1},
+    "policy_kwargs": {"filters": 64, "downsampling": "stride"},
+    "sharpen": True,
+    "start": "associative",
+    "reads": 2,
+    "meta_batch": 8,
+    "gradient.learning_rate": 2e-3,
+    "iterations": 6000,
+    "validate_every": 500,
+}
+"""Half the images a sequence, and a memory that binds labels to images from the first step."""
+MANN_SINE: Settings = {
+    "agent": "mann",
+    "env": "metarl/Sine-v0",
+    "env_kwargs": {"shots": 10, "queries": 10},
+    "policy": "MLP",
+    "policy_kwargs": {"init": "torch"},
+    "meta_batch": 16,
+    "outer": "gradient_descent",
+    "gradient.learning_rate": 1e-3,
+    "gradient.clip_norm": 1.0,
+    "iterations": 10_000,
+    "validate_every": 0,
+}
 SNAIL_OMNIGLOT: Settings = {
     **OMNIGLOT,
     "agent": "snail",
@@ -394,6 +435,12 @@ PRESETS: dict[str, tuple[str, Settings]] = {
         "the same trained with 20 ways, in twenty minutes on two cores",
         PROTONET_OMNIGLOT_SMALL,
     ),
+    "mann-omniglot": ("Omniglot as in MANN: ten images of each of 5 classes one after another (for a GPU)", MANN_OMNIGLOT),
+    "mann-omniglot-small": ("the same with five images of each, in half an hour on one core", MANN_OMNIGLOT_SMALL),
+    "lstm-omniglot": ("MANN's baseline: an LSTM without an external memory (for a GPU)", {**MANN_OMNIGLOT, "agent": "lstm"}),
+    "lstm-omniglot-small": ("the same in half an hour on one core", {**MANN_OMNIGLOT_SMALL, "agent": "lstm"}),
+    "mann-sine": ("sine waves read point by point into a memory", MANN_SINE),
+    "lstm-reader-sine": ("sine waves read point by point by an LSTM", {**MANN_SINE, "agent": "lstm"}),
     "snail-omniglot": ("Omniglot, 5-way 1-shot, as in SNAIL (for a GPU)", SNAIL_OMNIGLOT),
     "matching-omniglot": ("Omniglot, 5-way 1-shot, as in Matching Networks (for a GPU)", MATCHING_OMNIGLOT),
     "matching-omniglot-small": (
