@@ -509,7 +509,10 @@ def snail(name, **value):
     return len(of_images(metarl.SNAIL, **{**sizes, **value}).meta[f"reader.body.blocks.{name}"])
 
 
-@case(metarl.SNAIL.Options, "length", ({}, 5), ({"length": 9}, 9))  # two ways, two shots and a query
+MORE_SHOTS = {"env_kwargs": {"queries": 1, "train_shots": (1, 3)}}
+
+
+@case(metarl.SNAIL.Options, "length", ({}, 5), (MORE_SHOTS, 7), ({"length": 9}, 9))  # two ways, two or three shots, a query
 def _(value):
     return of_images(metarl.SNAIL, **value).adapter.reader.length
 
