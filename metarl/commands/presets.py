@@ -188,6 +188,14 @@ OMNIGLOT_SMALL: Settings = {
     "validate_every": 250,
 }
 """What two cores can do: MAML's strided convolutions, which cost a quarter, and fewer query images."""
+MAML_OMNIGLOT: Settings = {
+    **OMNIGLOT,
+    "agent": "maml",
+    "env_kwargs": {"ways": 5, "shots": 1, "queries": 1, "rotations": "drawn", "reduction": "sum over ways"},
+    "policy_kwargs": {"downsampling": "stride"},
+    "adapted": ("conv*", "head*"),
+    "rate": 0.4,
+}
 MINIIMAGENET: Settings = {
     **OMNIGLOT,
     "env": "metarl/MiniImageNet-v0",
@@ -373,6 +381,44 @@ RECOMMENDATION: Settings = {
     "validation_tasks": 500,
 }
 """Vartak et al. 2017 on synthetic users, as theirs are not public; widths and rates are ours."""
+REPTILE_OMNIGLOT: Settings = {
+    "agent": "reptile",
+    "env": "metarl/Omniglot-v0",
+    "env_kwargs": {"ways": 5, "shots": 10, "queries": 5},
+    "policy": "Conv4",
+    "policy_kwargs": {"downsampling": "stride"},
+    "rate": 1e-3,
+    "inner_steps": 5,
+    "support_batch": 10,
+    "meta_batch": 5,
+    "outer": "reptile",
+    "reptile.fraction": 1.0,
+    "reptile.anneal_over": 100_000,
+    "iterations": 100_000,
+    "validate_every": 0,
+}
+"""Reptile's appendix: ten shots in training, of which each of five steps sees a minibatch of ten images. It is tested with one
+shot and 50 steps: metarl evaluate RUN --steps 50 --env-kwargs '{"shots": 1}'."""
+REPTILE_OMNIGLOT_SMALL: Settings = {**REPTILE_OMNIGLOT, "reptile.anneal_over": 4000, "iterations": 4000}
+REPTILE_SINE: Settings = {
+    "agent": "maml",
+    "env": "metarl/Sine-v0",
+    "env_kwargs": {"shots": 50, "queries": 10},
+    "policy": "MLP",
+    "policy_kwargs": {"hidden": (64, 64), "activation": "tanh", "init": "torch"},
+    "rate": 0.02,
+    "inner_steps": 5,
+    "support_batch": 10,
+    "meta_batch": 1,
+    "outer": "reptile",
+    "reptile.fraction": 0.1,
+    "reptile.anneal_over": 30_000,
+    "reptile.compile": True,
+    "iterations": 30_000,
+    "validate_every": 0,
+}
+"""Reptile's sine waves (section 4.1) as its authors' demonstration has them: 50 points, of which each of five steps of gradient
+descent sees ten. They are tested with ten and 32 steps: metarl evaluate RUN --steps 32 --env-kwargs '{"shots": 10}'."""
 
 PRESETS: dict[str, tuple[str, Settings]] = {
     "navigation": ("2D navigation from the origin (Meta-SGD Table 4, fixed start)", NAVIGATION),
@@ -387,6 +433,7 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     ),
     "sine": ("sine waves with frequencies (Meta-SGD Table 1, 5-shot)", SINE),
     "maml-sine": ("sine waves as in MAML, Table 2", MAML_SINE),
+    "reptile-sine": ("sine waves as in Reptile: 50 points, steps on ten of them", REPTILE_SINE),
     "turtle-sine-1": ("sine waves as in TURTLE, 1 inner step", TURTLE_SINE_1),
     "turtle-sine-5": ("sine waves as in TURTLE, 5 inner steps (its best)", TURTLE_SINE),
     "turtle-sine-10": ("sine waves as in TURTLE, 10 inner steps", TURTLE_SINE_10),
@@ -420,15 +467,18 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     "omniglot-small": ("Omniglot, 5-way 1-shot, in half an hour on two cores", OMNIGLOT_SMALL),
     "maml-omniglot": (
         "Omniglot, 5-way 1-shot, near to MAML's code: summed loss, one query image of a class, no inner step on batch-norm",
-        {
-            **OMNIGLOT,
-            "agent": "maml",
-            "env_kwargs": {"ways": 5, "shots": 1, "queries": 1, "rotations": "drawn", "reduction": "sum over ways"},
-            "policy_kwargs": {"downsampling": "stride"},
-            "adapted": ("conv*", "head*"),
-            "rate": 0.4,
-        },
+        MAML_OMNIGLOT,
     ),
+    "fomaml-omniglot": (
+        "the same by first-order MAML (Reptile's paper, Table 1)",
+        {**MAML_OMNIGLOT, "first_order": True},
+    ),
+    "fomaml-omniglot-small": (
+        "Omniglot, 5-way 1-shot, by first-order MAML in twenty minutes on two cores",
+        {**OMNIGLOT_SMALL, "agent": "maml", "first_order": True},
+    ),
+    "reptile-omniglot": ("Omniglot, 5 ways, as in Reptile, with transduction (for a GPU)", REPTILE_OMNIGLOT),
+    "reptile-omniglot-small": ("the same in half an hour on two cores", REPTILE_OMNIGLOT_SMALL),
     "protonet-omniglot": (
         "Omniglot, 5-way 1-shot, as in Prototypical Networks: trained with 60 ways (for a GPU)",
         PROTONET_OMNIGLOT,
