@@ -180,7 +180,11 @@ class TestReaders:
 @pytest.mark.parametrize("kind", ["LWA", "NLBA"])
 @pytest.mark.parametrize("world", ["tests/Images-v0", "metarl/Recommendation-v0"])
 def test_the_meta_gradient_is_the_difference(kind, world):
-    options = {"env": world, "policy_kwargs": {"hidden": (4,), **({"activation": "tanh"} if "Recommend" in world else {})}}
+    options = {
+        "env": world,
+        "batch_norm": "batch",
+        "policy_kwargs": {"hidden": (4,), **({"activation": "tanh"} if "Recommend" in world else {})},
+    }
     agent = small(kind, **options)
     loss, theta = outer_loss(agent, gathered(agent)), flat(agent.meta)
     gradient = torch.func.grad(loss)(theta)

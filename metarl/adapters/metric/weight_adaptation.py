@@ -51,7 +51,7 @@ class LinearWeightAdaptation(SupportReader):
     def __init__(self) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.tensor([-1.0, 1.0]))
-        self.bias = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(1))
 
     def read(self, support: Support) -> Tensor:
         """Return the user's classifier, shape (features,)."""
