@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from metarl.adapters import SupportReader, memory
+from metarl.agents.episodes import EpisodeSource
 from metarl.agents.pictures import Pictures, Unseen, attention
 from metarl.agents.reading import ReadingAgent, ReadingOptions
 
@@ -30,7 +32,8 @@ class SNAIL(ReadingAgent):
     def make_reader(self, features: int, outputs: int) -> SupportReader:
         """Return SNAIL for the chosen length."""
         options = self.options
-        length = self.source.longest_support + 1 if options.length is None else options.length
+        longest = cast(EpisodeSource, self.source).longest_support
+        length = longest + 1 if options.length is None else options.length
         return memory.SNAIL(features, outputs, length, options.filters, options.key_sizes, options.value_sizes)
 
     def adapter_pictures(self, unseen: Unseen) -> Pictures:

@@ -297,6 +297,20 @@ SNAIL_OMNIGLOT: Settings = {
 }
 """Mishra et al. 2018, section 5.1 and the appendix on few-shot classification: 32 episodes, 1 to 5 shots. One pass serves 15
 query images of each class, where the paper has a single query. Adam's rate and how long it trained are not known to us."""
+SNAIL_OMNIGLOT_SMALL: Settings = {
+    **OMNIGLOT_SMALL,
+    "agent": "snail",
+    "policy_kwargs": {"hidden": 64, "downsampling": "stride"},
+    "filters": 32,
+    "key_sizes": (64, 64, 64),
+    "value_sizes": (32, 32, 32),
+    "meta_batch": 4,
+    "gradient.learning_rate": 2e-3,
+    "gradient.halve_every": 4000,
+    "iterations": 16_000,
+    "validate_every": 1000,
+}
+"""A quarter of the paper's channels, which learned faster in the same time; MAML's strided convolutions, which cost a quarter."""
 MATCHING_OMNIGLOT: Settings = {
     "agent": "matching-net",
     "env": "metarl/Omniglot-v0",
@@ -494,6 +508,7 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     "mann-sine": ("sine waves read point by point into a memory", MANN_SINE),
     "lstm-reader-sine": ("sine waves read point by point by an LSTM", {**MANN_SINE, "agent": "lstm"}),
     "snail-omniglot": ("Omniglot, 5-way 1-shot, as in SNAIL (for a GPU)", SNAIL_OMNIGLOT),
+    "snail-omniglot-small": ("the same with fewer channels, in half an hour on one core", SNAIL_OMNIGLOT_SMALL),
     "matching-omniglot": ("Omniglot, 5-way 1-shot, as in Matching Networks (for a GPU)", MATCHING_OMNIGLOT),
     "matching-omniglot-small": (
         "the same with scaled cosines and trained with 20 ways, in half an hour on one core",
