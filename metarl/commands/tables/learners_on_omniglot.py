@@ -11,7 +11,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.commands.costs import Cost
-from metarl.commands.presets import OMNIGLOT_SMALL, PROTONET_OMNIGLOT_SMALL, Settings
+from metarl.commands.presets import (
+    MANN_OMNIGLOT_SMALL,
+    MATCHING_OMNIGLOT_SMALL,
+    OMNIGLOT_SMALL,
+    PROTONET_OMNIGLOT_SMALL,
+    RELATION_OMNIGLOT_SMALL,
+    REPTILE_OMNIGLOT_SMALL,
+    SIAMESE_OMNIGLOT_SMALL,
+    SNAIL_OMNIGLOT_SMALL,
+    Settings,
+)
 from metarl.commands.table import Cell, Exam, Row, Table, by_cell
 from metarl.commands.tables.methods_on_omniglot import settings as settings_of
 
