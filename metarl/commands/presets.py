@@ -225,29 +225,41 @@ PROTONET_OMNIGLOT_SMALL: Settings = {
     "iterations": 6000,
     "validate_every": 500,
 }
-SEMI_OMNIGLOT: Settings = {
+FEW_LABELS: Settings = {"characters": "vinyals", "ways": 5, "shots": 1, "queries": 14, "train_queries": 1, "labelled": 0.1}
+PROTONET_FEW_LABELS: Settings = {
     **PROTONET_OMNIGLOT,
-    "agent": "semi-protonet",
-    "env_kwargs": {
-        "characters": "vinyals",
-        "ways": 5,
-        "shots": 1,
-        "queries": 14,
-        "train_queries": 1,
-        "unlabelled": 5,
-        "labelled": 0.1,
-    },
+    "env_kwargs": FEW_LABELS,
     "gradient.optimizer_kwargs": {"weight_decay": 5e-5},
     "gradient.halve_every": 3000,
 }
-"""Ren et al. 2018, section 5 and the authors' code, which halves the rate at 6,000 steps and five times more until 18,000."""
+"""Ren et al. 2018, section 5, and the authors' code, which halves the rate at 6,000 steps and five times more until 18,000."""
+PROTONET_FEW_LABELS_SMALL: Settings = {
+    **PROTONET_FEW_LABELS,
+    "env_kwargs": {**FEW_LABELS, "train_ways": 20},
+    "validate_every": 2000,
+}
+SEMI_OMNIGLOT: Settings = {
+    **PROTONET_FEW_LABELS,
+    "agent": "semi-protonet",
+    "env_kwargs": {**FEW_LABELS, "unlabelled": 5},
+}
 SEMI_OMNIGLOT_SMALL: Settings = {
     **SEMI_OMNIGLOT,
-    "env_kwargs": {**SEMI_OMNIGLOT["env_kwargs"], "train_ways": 10},
+    "env_kwargs": {**FEW_LABELS, "unlabelled": 5, "train_unlabelled": 2, "train_ways": 20},
     "gradient.halve_every": 2000,
-    "iterations": 8000,
+    "iterations": 10_000,
+    "validate_every": 2000,
 }
-DISTRACTORS: Settings = {"refinement": "masked"}
+SEMI_DISTRACTORS: Settings = {
+    **SEMI_OMNIGLOT,
+    "refinement": "masked",
+    "env_kwargs": {**FEW_LABELS, "unlabelled": 5, "distractors": 5},
+}
+SEMI_DISTRACTORS_SMALL: Settings = {
+    **SEMI_OMNIGLOT_SMALL,
+    "refinement": "masked",
+    "env_kwargs": {**FEW_LABELS, "unlabelled": 5, "distractors": 5, "train_ways": 10},
+}
 MANN_OMNIGLOT: Settings = {
     "agent": "mann",
     "env": "metarl/Omniglot-v0",
@@ -507,6 +519,27 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     "lstm-omniglot-small": ("the same in half an hour on one core", {**MANN_OMNIGLOT_SMALL, "agent": "lstm"}),
     "mann-sine": ("sine waves read point by point into a memory", MANN_SINE),
     "lstm-reader-sine": ("sine waves read point by point by an LSTM", {**MANN_SINE, "agent": "lstm"}),
+    "protonet-omniglot-few-labels": (
+        "Omniglot, 5-way 1-shot with a tenth of the labels, prototypes as in Ren et al. 2018 (for a GPU)",
+        PROTONET_FEW_LABELS,
+    ),
+    "protonet-omniglot-few-labels-small": (
+        "the same trained with 20 ways, in half an hour on one core",
+        PROTONET_FEW_LABELS_SMALL,
+    ),
+    "semi-protonet-omniglot": (
+        "the same with 5 unlabelled images of each class: soft k-means, as in Ren et al. 2018 (for a GPU)",
+        SEMI_OMNIGLOT,
+    ),
+    "semi-protonet-omniglot-small": ("the same trained with 20 ways, in half an hour on one core", SEMI_OMNIGLOT_SMALL),
+    "semi-protonet-omniglot-distractors": (
+        "the same with unlabelled images of 5 other classes too: masked soft k-means, as in Ren et al. 2018 (for a GPU)",
+        SEMI_DISTRACTORS,
+    ),
+    "semi-protonet-omniglot-distractors-small": (
+        "the same trained with 10 ways, in half an hour on one core",
+        SEMI_DISTRACTORS_SMALL,
+    ),
     "snail-omniglot": ("Omniglot, 5-way 1-shot, as in SNAIL (for a GPU)", SNAIL_OMNIGLOT),
     "snail-omniglot-small": ("the same with fewer channels, in half an hour on one core", SNAIL_OMNIGLOT_SMALL),
     "matching-omniglot": ("Omniglot, 5-way 1-shot, as in Matching Networks (for a GPU)", MATCHING_OMNIGLOT),
