@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from metarl.adapters import MANNReader, SupportReader
+from metarl.adapters.memory.mann import Start
 from metarl.agents.memory import RecurrentAgent, RecurrentOptions
 
 
@@ -26,9 +27,11 @@ class MANN(RecurrentAgent):
         """What is left of a row's usage a step later, in [0, 1]."""
         sharpen: bool = False
         """Let heads sharpen their reads, as Neural Turing Machines do; the paper's do not."""
+        start: Start = "random"
+        """Of the weights: random, or associative, as a memory that binds labels to examples from the first step."""
 
     def make_reader(self, features: int, outputs: int) -> SupportReader:
         """Return a memory-augmented network."""
         given = self.options
-        memory = (given.slots, given.width, given.reads, given.decay, given.sharpen)
+        memory = (given.slots, given.width, given.reads, given.decay, given.sharpen, given.start)
         return MANNReader(features, outputs, given.hidden, *memory, given.loss_on)

@@ -34,6 +34,16 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
     "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
     "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),
+    "refined prototypes": (
+        metarl.SemiProtoNet,
+        "images",
+        {"refinement": "distractor-cluster", "env_kwargs": {"unlabelled": 1}},
+    ),
+    "prototypes refined by masks": (
+        metarl.SemiProtoNet,
+        "images",
+        {"refinement": "masked", "refinements": 2, "batch_norm": "running", "env_kwargs": {"unlabelled": 1}},
+    ),
     "attention": (metarl.MatchingNet, "images", {"scale": 5.0, "batch_norm": "running"}),
     "attention in full context": (metarl.MatchingNet, "images", {"full_context": True, "batch_norm": "support"}),
     "verification": (metarl.SiameseNet, "images", {"batch_norm": "running"}),

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import metarl
 from metarl.adapters import LSTMReader, MANNReader, ReadingAdapter, Support
-from metarl.adapters.memory.mann import EMPTY, MANNCore, MemoryState, cosines
+from metarl.adapters.memory.lrua import EMPTY, MANNCore, MemoryState, cosines
 from metarl.errors import ConfigError
 from metarl.evaluation import Evaluation, by_instance
 from metarl.learner import Learner
@@ -23,6 +23,7 @@ READERS = {
     "MANN": lambda **o: MANNReader(4, 3, hidden=5, slots=8, width=3, reads=2, **o),
     "MANN that sharpens": lambda **o: MANNReader(4, 3, hidden=5, slots=8, width=3, reads=2, sharpen=True, **o),
 }
+"""Of embeddings of four entries and of three classes."""
 every_reader = pytest.mark.parametrize("kind", READERS)
 
 
@@ -284,6 +285,25 @@ def test_cosines_of_rows_of_zeros_have_derivatives():
     assert memory.grad.isfinite().all()
 
 
+def test_from_an_associative_start_a_query_reads_the_label_of_its_like():
+    torch.manual_seed(0)
+    reader = MANNReader(8, 3, hidden=40, slots=32, reads=2, sharpen=True, start="associative").double()
+    columns = torch.eye(3, dtype=torch.float64)[torch.tensor([0, 2, 1, 2, 0, 1, 0, 2])]
+    inputs = 3 * torch.eye(8, dtype=torch.float64)
+
+    def reads(columns):
+        """What every input reads as a query, but for what it reads before any label is told."""
+        kept = reader.read(support(inputs, columns))
+        state = torch.utils._pytree.tree_map(lambda one: one.expand(8, *one.shape), kept.state)
+        return reader.core(torch.cat([inputs, columns[-1:].expand(8, -1)], 1), state)[0][:, 40:]
+
+    with torch.no_grad():
+        told = reads(columns) - reads(torch.zeros_like(columns))
+        one_label = [reads(columns[i : i + 1].expand(8, -1)) - reads(torch.zeros_like(columns)) for i in (0, 2, 1)]
+        alike = torch.stack([functional.cosine_similarity(told, other) for other in one_label], 1)
+    assert torch.equal(alike.argmax(1), columns.argmax(1))
+
+
 # -- agents
 
 
@@ -375,6 +395,8 @@ def test_values_are_learned_from_their_predecessors(cls):
         ({"slots": 4, "reads": 1}, "slots=4 hold no 4 support examples and a query: give at least 5, or fewer shots"),
         ({"slots": 2, "reads": 3}, r"reads=3 must lie in \[1, 2\]"),
         ({"decay": 1.5}, r"decay=1\.5 must lie in \[0, 1\]"),
+        ({"start": "asociative"}, "start='asociative' is not known: did you mean 'associative'"),
+        ({"start": "associative", "reads": 1}, "start='associative' needs two heads and two units, not reads=1 and hidden=5"),
         ({"width": 0}, "width=0 must be above zero"),
         ({"hidden": 0}, "hidden=0 must be above zero"),
         ({"loss_on": "query"}, "loss_on='query' is not known: did you mean 'queries'"),
