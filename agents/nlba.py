@@ -18,7 +18,7 @@ class NLBA(ReadingAgent):
     class Options(ReadingOptions):
         """What non-linear bias adaptation takes."""
 
-        hidden: Sequence[int] = (32,)
+        hidden: Sequence[int] = (64, 64)
         """The units of each hidden layer of the network that stands on the embedding."""
 
     def make_reader(self, features: int, outputs: int) -> SupportReader:

@@ -387,7 +387,7 @@ def similarity(cls, value):
     return reader.similarity(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]])).item()
 
 
-case(metarl.NLBA.Options, "hidden", ({}, [32, 1]), ({"hidden": (5, 3)}, [5, 3, 1]))(
+case(metarl.NLBA.Options, "hidden", ({}, [64, 64, 1]), ({"hidden": (5, 3)}, [5, 3, 1]))(
     lambda v: [len(layer.weight) for layer in of_images(metarl.NLBA, **v).adapter.reader.layers]
 )
 case(MetricOptions, "distance", ({}, -1.0), ({"distance": "cosine"}, 1.0))(lambda v: similarity(metarl.ProtoNet, v))

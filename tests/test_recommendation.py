@@ -201,11 +201,12 @@ def recommender(cls, **options):
 
 @pytest.mark.slow
 def test_both_beat_a_classifier_that_does_not_adapt_on_unseen_users():
-    logistic = recommender(metarl.MAML, inner_steps=0, policy_kwargs={"hidden": ()}).learn(100, log_interval=50)
+    logistic = recommender(metarl.MAML, inner_steps=0, policy_kwargs={"hidden": ()}).learn(60, log_interval=100)
     fixed = logistic.evaluate(500)
-    for cls, options, margin in ((metarl.LWA, {}, 0.1), (metarl.NLBA, {}, 0.05)):
-        adapted = recommender(cls, **options).learn(200, log_interval=50).evaluate(500)
-        assert adapted.mean[-1] > fixed.mean[-1] + margin
+    for cls, iterations in ((metarl.LWA, 40), (metarl.NLBA, 120)):
+        agent = recommender(cls, policy_kwargs={"hidden": (16,), "activation": "tanh"})
+        adapted = agent.learn(iterations, log_interval=200).evaluate(500)
+        assert adapted.mean[-1] > fixed.mean[-1] + 0.08
     assert 0.55 < fixed.mean[-1] < 0.65  # what all users share can be known
 
 

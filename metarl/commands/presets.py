@@ -398,12 +398,13 @@ RECOMMENDATION: Settings = {
     "env": "metarl/Recommendation-v0",
     "env_kwargs": {"shots": 10, "queries": 10},
     "policy": "MLP",
-    "policy_kwargs": {"hidden": [64, 32]},
+    "policy_kwargs": {"hidden": [16], "activation": "tanh"},
     "meta_batch": 32,
     "outer": "gradient_descent",
-    "gradient.learning_rate": 3e-3,
-    "iterations": 2000,
-    "validate_every": 200,
+    "gradient.learning_rate": 1e-2,
+    "gradient.halve_every": 300,
+    "iterations": 1000,
+    "validate_every": 100,
     "validation_tasks": 500,
 }
 """Vartak et al. 2017 on synthetic users, as theirs are not public; widths and rates are ours."""

@@ -58,7 +58,7 @@ class NonlinearBiasAdaptation(SupportReader):
     serves: ClassVar = "classes"
     follows_ways: ClassVar[bool] = False
 
-    def __init__(self, features: int, hidden: Sequence[int] = (32,)) -> None:
+    def __init__(self, features: int, hidden: Sequence[int] = (64, 64)) -> None:
         super().__init__()
         require_positive(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
         self.layers = nn.ModuleList(BiasedLayer(*sizes, features) for sizes in pairwise([features, *hidden, 1]))
