@@ -59,10 +59,8 @@ def _memory(agent: MemoryAgent, unseen: Unseen) -> Figure:
         if agent.adapter.problem.metric == "accuracy":
             classes = targets[task]
             colours = colormaps["tab10"](classes.numpy() % 10)
-            ax.scatter(
-                range(len(classes)), [-0.02] * len(classes), c=colours, transform=ax.get_xaxis_transform(), clip_on=False
-            )
-            ax.set_xlabel("example, its class by colour", labelpad=8)
+            ax.scatter(range(len(classes)), [1.02] * len(classes), c=colours, transform=ax.get_xaxis_transform(), clip_on=False)
+            ax.set_xlabel("example, its class by colour above")
     figure.suptitle("What is read of the memory in unseen sequences")
     return figure
 
