@@ -55,6 +55,7 @@ def _memory(agent: MemoryAgent, unseen: Unseen) -> Figure:
         image = ax.imshow(weights.T.numpy(), aspect="auto", cmap="magma", interpolation="nearest", vmin=0)
         figure.colorbar(image, ax=ax, label="read weight, mean of the heads")
         ax.set(xlabel="example", ylabel="slot")
+        ax.set_title(f"episode {task + 1}", pad=14)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if agent.adapter.problem.metric == "accuracy":
             classes = targets[task]
