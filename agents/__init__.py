@@ -11,6 +11,7 @@ from metarl.agents.baselines import NearestNeighbour as NearestNeighbour
 from metarl.agents.baselines import TrainFromScratch as TrainFromScratch
 from metarl.agents.learned_optimiser import LearnedOptimiser as LearnedOptimiser
 from metarl.agents.lstm import LSTM as LSTM
+from metarl.agents.lwa import LWA as LWA
 from metarl.agents.maml import MAML as MAML
 from metarl.agents.mann import MANN as MANN
 from metarl.agents.matching_net import MatchingNet as MatchingNet
@@ -20,6 +21,7 @@ from metarl.agents.meta_lstm import MetaLSTM2 as MetaLSTM2
 from metarl.agents.meta_sgd import MetaSGD as MetaSGD
 from metarl.agents.metric import MetricAgent as MetricAgent
 from metarl.agents.neural_process import NeuralProcess as NeuralProcess
+from metarl.agents.nlba import NLBA as NLBA
 from metarl.agents.protonet import ProtoNet as ProtoNet
 from metarl.agents.relation_net import RelationNet as RelationNet
 from metarl.agents.reptile import Reptile as Reptile

@@ -124,6 +124,14 @@ class EpisodeSource(Source):
         ways: int = self.family.ways_of("train")
         return ways
 
+    @property
+    def longest_support(self) -> int:
+        """The most support examples that an episode has, in training or tested."""
+        family, is_class = self.family, self.family.metric == "accuracy"
+        examples = (family.shots_of(split)[1] * (family.ways_of(split) if is_class else 1) for split in ("train", "test"))
+        most: int = max(examples)
+        return most
+
     def example_inputs(self) -> Tensor:
         """Return the support inputs of one training episode."""
         return self._example(torch.Generator(self._like.device)).support.inputs[0]

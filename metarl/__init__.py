@@ -19,8 +19,10 @@ from metarl.registry import register_table as register_table
 if TYPE_CHECKING:
     from metarl.adapters import Adapter as Adapter
     from metarl.agents import LSTM as LSTM
+    from metarl.agents import LWA as LWA
     from metarl.agents import MAML as MAML
     from metarl.agents import MANN as MANN
+    from metarl.agents import NLBA as NLBA
     from metarl.agents import SNAIL as SNAIL
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
@@ -60,8 +62,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM LearnedOptimiser MAML "
-    "MANN MatchingNet MetaLSTM MetaLSTM2 MetaSGD NearestNeighbour NeuralProcess ProtoNet RelationNet "
+    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM LWA LearnedOptimiser MAML "
+    "MANN MatchingNet MetaLSTM MetaLSTM2 MetaSGD NLBA NearestNeighbour NeuralProcess ProtoNet RelationNet "
     "Reptile SNAIL SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",

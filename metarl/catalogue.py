@@ -59,6 +59,8 @@ def agents() -> list[AgentEntry]:
         AgentEntry(
             "neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"
         ),
+        AgentEntry("lwa", "a user's engagements set a linear classifier's weights", "metarl.agents:LWA"),
+        AgentEntry("nlba", "a user's engagements set a network's biases", "metarl.agents:NLBA"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -84,6 +86,8 @@ def adapters() -> list[Entry]:
         Entry("soft-k-means", "prototypes that unlabelled examples refine", "metarl.adapters:SoftKMeans"),
         Entry("distractor-cluster", "the same, with a cluster of what is of no class", "metarl.adapters:DistractorCluster"),
         Entry("masked-soft-k-means", "the same, with learned masks", "metarl.adapters:MaskedSoftKMeans"),
+        Entry("lwa", "a linear classifier of class means' weights", "metarl.adapters:LinearWeightAdaptation"),
+        Entry("nlba", "a network with biases of class means", "metarl.adapters:NonlinearBiasAdaptation"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
         Entry("matching", "attention over the support examples", "metarl.adapters:Matching"),
         Entry("siamese", "verified pairs of a query and a support example", "metarl.adapters:Siamese"),
@@ -158,6 +162,11 @@ def families() -> list[FamilyEntry]:
         FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
         FamilyEntry(
             "metarl/Quadratics-v0", "episodes: random quadratics to minimise", "metarl.supervised.quadratics:Quadratics"
+        ),
+        FamilyEntry(
+            "metarl/Recommendation-v0",
+            "episodes: synthetic users who engage with items or not",
+            "metarl.supervised.recommendation:Recommendation",
         ),
         FamilyEntry("metarl/Omniglot-v0", "episodes: handwritten characters", "metarl.supervised.omniglot:Omniglot"),
         FamilyEntry("metarl/MiniImageNet-v0", "episodes: small photographs", "metarl.supervised.miniimagenet:MiniImageNet"),

@@ -83,6 +83,11 @@ class EpisodeEnv(gym.Env[Any, Any]):
         split_index(split)
         return self.output_size
 
+    def shots_of(self, split: Split) -> tuple[int, int]:
+        """Return the fewest and the most support examples (of each class) in an episode of ``sample_episodes``."""
+        split_index(split)
+        return self.shots, self.shots
+
     @abstractmethod
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
         """Return data for tasks of shape (n, entries), on the generator's device and in their dtype."""

@@ -8,7 +8,6 @@ from torch import nn
 
 import metarl
 from metarl.adapters import Matching, NearestNeighbour, Prototypes, ReadingAdapter, Support
-from metarl.adapters.metric import FullContext
 from metarl.adapters.metric.distances import cosine
 from metarl.errors import ConfigError
 from metarl.learner import Learner
@@ -124,14 +123,20 @@ def test_full_context_lets_every_support_example_see_every_other_and_no_query():
     assert (derivatives.abs().sum((1, 3)) > 0).equal(torch.eye(6, dtype=torch.bool))
 
 
+def in_pytorchs_order(rows):
+    """The gates' rows as PyTorch has them: input, forget, candidate, output."""
+    take, keep, show, candidate = rows.chunk(4)
+    return torch.cat([take, keep, candidate, show])
+
+
 def test_the_support_sets_context_is_pytorchs_bidirectional_lstm_and_a_skip():
     context = matching(full_context=True).context
     theirs = nn.LSTM(4, 4, bidirectional=True).double()
     values = {}
-    for direction, suffix in enumerate(("", "_reverse")):
-        values[f"weight_ih_l0{suffix}"] = context.support_inputs[direction]
-        values[f"weight_hh_l0{suffix}"] = context.support_states[direction]
-        values[f"bias_ih_l0{suffix}"] = context.support_bias[direction]
+    for core, suffix in ((context.forwards, ""), (context.backwards, "_reverse")):
+        values[f"weight_ih_l0{suffix}"] = in_pytorchs_order(core.input_weights)
+        values[f"weight_hh_l0{suffix}"] = in_pytorchs_order(core.hidden_weights)
+        values[f"bias_ih_l0{suffix}"] = in_pytorchs_order(core.bias)
         values[f"bias_hh_l0{suffix}"] = torch.zeros(16)
     theirs.load_state_dict(values)
     inputs = support().inputs
@@ -142,11 +147,11 @@ def test_the_support_sets_context_is_pytorchs_bidirectional_lstm_and_a_skip():
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_the_queries_context_is_pytorchs_lstm_cell_on_what_it_reads(steps):
     context = matching(full_context=True, processing_steps=steps).context
-    cell = nn.LSTMCell(8, 4).double()  # its input is the query and what was read
-    states, reads = context.query_states.split(4, dim=1)
-    zeros = torch.zeros(16)
-    inputs = torch.cat([context.query_inputs, reads], dim=1)
-    cell.load_state_dict({"weight_ih": inputs, "weight_hh": states, "bias_ih": context.query_bias, "bias_hh": zeros})
+    cell, core = nn.LSTMCell(8, 4).double(), context.queries  # the cell's input is the query and what was read
+    states, reads = core.hidden_weights.split(4, dim=1)
+    weights = (torch.cat([core.input_weights, reads], dim=1), states, core.bias, torch.zeros(16))
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    cell.load_state_dict({name: in_pytorchs_order(rows) for name, rows in zip(names, weights, strict=True)})
     known = context.of_support(support().inputs)
     for query, result in zip(asked(), context.of_queries(asked(), known), strict=True):
         hidden = memory = torch.zeros(1, 4, dtype=torch.float64)
@@ -172,8 +177,7 @@ def test_the_meta_gradient_is_the_difference(name, statistics):
     module, reader = network(4), matching(**CONFIGURATIONS[name])
     adapter = ReadingAdapter(classification(), Learner(module, batch_norm=statistics), reader)
     gradients = assert_finite_differences(adapter, seen(adapter, adapter.initial_meta(module, reader)))
-    unread = {"reader.context.query_inputs", "reader.context.query_states", "reader.context.query_bias"}
-    for gradient in (gradients[n] for n in gradients if "without steps" not in name or n not in unread):
+    for gradient in (gradients[n] for n in gradients if "without steps" not in name or "context.queries" not in n):
         assert gradient.any()
     assert any(n.startswith("reader.") for n in gradients) == ("full context" in name)
 
@@ -199,10 +203,3 @@ def test_it_takes_other_ways_than_it_was_trained_with(full_context):
     agent = metarl.MatchingNet("MLP", "tests/Images-v0", env_kwargs={"train_ways": 4}, **options).learn(1)
     assert agent.evaluate(2).values.shape == (2, 1)
     assert agent.evaluate(2, env_kwargs={"ways": 2, "shots": 1}).values.shape == (2, 1)
-
-
-def test_full_context_starts_as_pytorchs_lstms():
-    torch.manual_seed(0)
-    context = FullContext(100)
-    for value in context.parameters():
-        assert 0.098 < value.abs().max().item() <= 0.1  # the root of 1 / units

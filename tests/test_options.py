@@ -354,6 +354,24 @@ for baseline, images in ((metarl.Finetuning, 16), (metarl.NearestNeighbour, 16),
     case(baseline.Options, "meta_batch", ({}, images), ({"meta_batch": 3}, 3))(lambda v, c=baseline: images_a_step(c, v))
     case(baseline.Options, "batch_norm", ({}, "running"), *STATISTICS)(lambda v, c=baseline: statistics(c, v))
 case(metarl.ProtoNet.Options, "meta_batch", ({}, 1), ({"meta_batch": 3}, 3))(lambda v: images_a_step(metarl.ProtoNet, v))
+case(metarl.SemiProtoNet.Options, "meta_batch", ({}, 1), ({"meta_batch": 3}, 3))(
+    lambda v: images_a_step(metarl.SemiProtoNet, v)
+)
+
+
+@case(metarl.SemiProtoNet.Options, "refinement", ("soft", 0), ("distractor-cluster", 1), ("masked", 2 * 20 + 2 + 20 * 5 + 20))
+def _(value):
+    meta = of_images(metarl.SemiProtoNet, refinement=value).meta
+    return sum(numbers.numel() for name, numbers in meta.items() if name.startswith("reader."))
+
+
+@case(metarl.SemiProtoNet.Options, "refinements", ({}, 2), ({"refinements": 3}, 4))
+def _(value):
+    reader = of_images(metarl.SemiProtoNet, **value).adapter.reader
+    support = Support(torch.tensor([[0.0], [4.0]]), torch.eye(2), torch.arange(2), (torch.tensor([[1.0]]),))
+    return len(reader.path(support))
+
+
 case(ReadingOptions, "batch_norm", ({}, "batch"), ({"batch_norm": "running"}, "running"), STATISTICS[1])(
     lambda v: statistics(metarl.ProtoNet, v)
 )
@@ -369,6 +387,9 @@ def similarity(cls, value):
     return reader.similarity(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]])).item()
 
 
+case(metarl.NLBA.Options, "hidden", ({}, [32, 1]), ({"hidden": (5, 3)}, [5, 3, 1]))(
+    lambda v: [len(layer.weight) for layer in of_images(metarl.NLBA, **v).adapter.reader.layers]
+)
 case(MetricOptions, "distance", ({}, -1.0), ({"distance": "cosine"}, 1.0))(lambda v: similarity(metarl.ProtoNet, v))
 case(metarl.NearestNeighbour.Options, "distance", ({}, 1.0), ({"distance": "squared-euclidean"}, -1.0))(
     lambda v: similarity(metarl.NearestNeighbour, v)
@@ -398,7 +419,7 @@ case(metarl.MatchingNet.Options, "softmax_over", ("examples", sure(1, 0.6)), ("c
 )
 
 
-@case(metarl.MatchingNet.Options, "full_context", (False, 0), (True, 6))
+@case(metarl.MatchingNet.Options, "full_context", (False, 0), (True, 9))
 def _(value):
     return sum(name.startswith("reader.") for name in of_images(metarl.MatchingNet, full_context=value).meta)
 
@@ -488,7 +509,10 @@ def snail(name, **value):
     return len(of_images(metarl.SNAIL, **{**sizes, **value}).meta[f"reader.body.blocks.{name}"])
 
 
-@case(metarl.SNAIL.Options, "length", ({}, 5), ({"length": 9}, 9))  # two ways, two shots and a query
+MORE_SHOTS = {"env_kwargs": {"queries": 1, "train_shots": (1, 3)}}
+
+
+@case(metarl.SNAIL.Options, "length", ({}, 5), (MORE_SHOTS, 7), ({"length": 9}, 9))  # two ways, two or three shots, a query
 def _(value):
     return of_images(metarl.SNAIL, **value).adapter.reader.length
 

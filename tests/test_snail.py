@@ -1,7 +1,6 @@
 """SNAIL: a query is the position after the support set, as the naive forward has it, and no query sees another."""
 
-from functools import partial
-
+import numpy as np
 import pytest
 import torch
 from torch.autograd.functional import jacobian
@@ -9,6 +8,7 @@ from torch.autograd.functional import jacobian
 import metarl
 from metarl.adapters import Support
 from metarl.adapters.memory import SNAIL
+from metarl.agents.pictures.unseen import adapt_to_unseen
 from metarl.errors import ConfigError
 from tests.small import small
 from tests.worlds import flat, gathered, outer_loss
@@ -73,6 +73,19 @@ def test_attention_is_over_the_support_examples_and_the_query():
     torch.testing.assert_close(attention, logits.softmax(1)[:, :4])
 
 
+def test_the_picture_shows_the_first_block():
+    agent = small("SNAIL")
+    unseen = adapt_to_unseen(agent)
+    axes = [ax for ax in agent.pictures()["attention"].axes if ax.get_xlabel() == "support examples, by class"]
+    for task, ax in enumerate(axes):
+        kept, _ = agent.adapter.row(unseen.adaptation.adapted[-1], task)
+        queries = agent.adapter.embed(agent.meta, {}, unseen.query.inputs[task])
+        weights = agent.adapter.call(agent.meta, "attention", queries, kept)
+        rows, columns = unseen.query.targets[task].argsort(stable=True), unseen.tasks.support.targets[task].argsort(stable=True)
+        np.testing.assert_allclose(ax.images[0].get_array(), weights[rows][:, columns].detach(), rtol=1e-6)
+    assert set(small("SNAIL on sine waves").pictures()) == set()
+
+
 def test_a_support_set_that_is_too_long_is_refused():
     with pytest.raises(ConfigError, match="length=4 holds 3 support examples and a query, but the support set has 4"):
         reader(4).read(episode()[0])
@@ -110,7 +123,7 @@ def test_other_ways_are_refused():
 @pytest.mark.parametrize("kind", ["SNAIL", "SNAIL on sine waves"])
 def test_the_meta_gradient_equals_the_finite_difference(kind):
     agent = small(kind)
-    loss = partial(outer_loss(agent, gathered(agent)))
+    loss = outer_loss(agent, gathered(agent))
     point = flat(agent.meta).requires_grad_()
     assert torch.autograd.gradcheck(loss, point, eps=1e-6, atol=1e-7, rtol=1e-5, fast_mode=True)
 

@@ -145,6 +145,15 @@ WHERE = [
             },
         },
     ),
+    (
+        "learners-on-sine",
+        "Neural process, 5-shot training, 20-shot testing",
+        {
+            "tasks": 100,
+            "repeats": 100,
+            "env_kwargs": {"frequency": [0.8, 1.2], "phase_sign": 1, "shots": 20, "queries": 100, "query_inputs": "grid"},
+        },
+    ),
     ("meta-sgd-table-2", "5-way, MAML, 5-shot", {"step": 3, "steps": 3, "env_kwargs": {"shots": 5}}),
     ("meta-sgd-table-2", "20-way, MAML, 1-shot", {"step": 5, "steps": None, "env_kwargs": {"shots": 1}}),
     ("meta-sgd-table-3", "5-way 5-shot, MAML", {"step": 10, "steps": 10, "env": None}),
@@ -196,6 +205,7 @@ TRAINED = [
         "MAML, 20-shot training",
         {"agent": "maml", "rate": 0.01, "env_kwargs.shots": 20, "outer.clip_norm": 1.0},
     ),
+    ("learners-on-sine", "SNAIL, 20-shot training", {"agent": "snail", "length": 21, "env_kwargs.shots": 20}),
     ("meta-sgd-table-2", "20-way, MAML", {"rate": 0.1, "inner_steps": 5, "env_kwargs.reduction": "sum over ways"}),
     ("meta-sgd-table-2", "5-way, LSTM2", {"rate": None, "inner_steps": 8, "outer.clip_norm": 0.25, "outer.tasks_at_once": 8}),
     ("meta-sgd-table-3", "20-way 5-shot, MAML", {"meta_batch": 2, "validate_every": 0, "outer.clip_value": 10.0}),

@@ -66,6 +66,7 @@ def draw(agent: Agent, unseen: Unseen) -> Pictures:
             _images(part.add_subplot(grid[1, 0]), shown.queries, along=1)
         ax.set_ylabel("queries, by class")
         part.colorbar(image, ax=ax, label="attention")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", fontsize="small")
     figure.suptitle("What the queries of unseen episodes attend to")
     return {"attention": figure}
 

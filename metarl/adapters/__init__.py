@@ -9,9 +9,11 @@ from metarl.adapters.memory import MANNReader as MANNReader
 from metarl.adapters.memory import MemoryReader as MemoryReader
 from metarl.adapters.memory import RecurrentReader as RecurrentReader
 from metarl.adapters.metric import DistractorCluster as DistractorCluster
+from metarl.adapters.metric import LinearWeightAdaptation as LinearWeightAdaptation
 from metarl.adapters.metric import MaskedSoftKMeans as MaskedSoftKMeans
 from metarl.adapters.metric import Matching as Matching
 from metarl.adapters.metric import NearestNeighbour as NearestNeighbour
+from metarl.adapters.metric import NonlinearBiasAdaptation as NonlinearBiasAdaptation
 from metarl.adapters.metric import Prototypes as Prototypes
 from metarl.adapters.metric import Relation as Relation
 from metarl.adapters.metric import Siamese as Siamese

@@ -94,6 +94,8 @@ def _evaluate(agent: Any, exam: Exam, table: Table, root: str) -> Any:
     kwargs = dict(exam.env_kwargs)
     if exam.env is not None and table.needs_root:
         kwargs["root"] = root
+    if exam.instances:
+        return agent.accuracy_by_instance(exam.tasks, exam.instances, env_kwargs=kwargs)
     return agent.evaluate(exam.tasks, exam.steps, repeats=exam.repeats, env=exam.env, env_kwargs=kwargs or None)
 
 

@@ -120,7 +120,7 @@ SNAIL_SINE: Settings = {
     **SINE,
     "agent": "snail",
     "env_kwargs": {**META_SGD_SINE, "shots": 5, "queries": 20},
-    "policy_kwargs": {"init": "torch"},
+    "policy_kwargs": {"init": "torch", "activation": "tanh"},
     "meta_batch": 16,
     "length": 21,
     "filters": 32,
@@ -128,12 +128,13 @@ SNAIL_SINE: Settings = {
     "value_sizes": (32, 32),
     "iterations": 20_000,
 }
-"""The paper has no sine waves: a small one of two attention blocks, which holds up to 20 shots."""
+"""The paper has no sine waves: a small one of two attention blocks, which holds up to 20 shots. ReLUs without biases would all
+bend at nought, from where both learners start far more slowly than from hyperbolic tangents."""
 NEURAL_PROCESS_SINE: Settings = {
     **SINE,
     "agent": "neural-process",
     "env_kwargs": {**META_SGD_SINE, "shots": 5, "queries": 20},
-    "policy_kwargs": {"init": "torch"},
+    "policy_kwargs": {"init": "torch", "activation": "tanh"},
     "meta_batch": 16,
     "iterations": 20_000,
 }
@@ -187,6 +188,14 @@ OMNIGLOT_SMALL: Settings = {
     "validate_every": 250,
 }
 """What two cores can do: MAML's strided convolutions, which cost a quarter, and fewer query images."""
+MAML_OMNIGLOT: Settings = {
+    **OMNIGLOT,
+    "agent": "maml",
+    "env_kwargs": {"ways": 5, "shots": 1, "queries": 1, "rotations": "drawn", "reduction": "sum over ways"},
+    "policy_kwargs": {"downsampling": "stride"},
+    "adapted": ("conv*", "head*"),
+    "rate": 0.4,
+}
 MINIIMAGENET: Settings = {
     **OMNIGLOT,
     "env": "metarl/MiniImageNet-v0",
@@ -216,6 +225,29 @@ PROTONET_OMNIGLOT_SMALL: Settings = {
     "iterations": 6000,
     "validate_every": 500,
 }
+SEMI_OMNIGLOT: Settings = {
+    **PROTONET_OMNIGLOT,
+    "agent": "semi-protonet",
+    "env_kwargs": {
+        "characters": "vinyals",
+        "ways": 5,
+        "shots": 1,
+        "queries": 14,
+        "train_queries": 1,
+        "unlabelled": 5,
+        "labelled": 0.1,
+    },
+    "gradient.optimizer_kwargs": {"weight_decay": 5e-5},
+    "gradient.halve_every": 3000,
+}
+"""Ren et al. 2018, section 5 and the authors' code, which halves the rate at 6,000 steps and five times more until 18,000."""
+SEMI_OMNIGLOT_SMALL: Settings = {
+    **SEMI_OMNIGLOT,
+    "env_kwargs": {**SEMI_OMNIGLOT["env_kwargs"], "train_ways": 10},
+    "gradient.halve_every": 2000,
+    "iterations": 8000,
+}
+DISTRACTORS: Settings = {"refinement": "masked"}
 MANN_OMNIGLOT: Settings = {
     "agent": "mann",
     "env": "metarl/Omniglot-v0",
@@ -261,10 +293,25 @@ MANN_SINE: Settings = {
 SNAIL_OMNIGLOT: Settings = {
     **OMNIGLOT,
     "agent": "snail",
+    "env_kwargs": {"ways": 5, "shots": 1, "train_shots": [1, 5], "queries": 15},
     "policy_kwargs": {"hidden": 64},
-    "meta_batch": 32,
 }
-"""Mishra et al. 2018, section 5.1 and appendix A, with 15 query images of each class where the paper has one of one class."""
+"""Mishra et al. 2018, section 5.1 and the appendix on few-shot classification: 32 episodes, 1 to 5 shots. One pass serves 15
+query images of each class, where the paper has a single query. Adam's rate and how long it trained are not known to us."""
+SNAIL_OMNIGLOT_SMALL: Settings = {
+    **OMNIGLOT_SMALL,
+    "agent": "snail",
+    "policy_kwargs": {"hidden": 64, "downsampling": "stride"},
+    "filters": 32,
+    "key_sizes": (64, 64, 64),
+    "value_sizes": (32, 32, 32),
+    "meta_batch": 4,
+    "gradient.learning_rate": 2e-3,
+    "gradient.halve_every": 4000,
+    "iterations": 16_000,
+    "validate_every": 1000,
+}
+"""A quarter of the paper's channels, which learned faster in the same time; MAML's strided convolutions, which cost a quarter."""
 MATCHING_OMNIGLOT: Settings = {
     "agent": "matching-net",
     "env": "metarl/Omniglot-v0",
@@ -308,7 +355,7 @@ SIAMESE_OMNIGLOT: Settings = {
 """Koch et al. 2015: drawings of 105x105, new alphabets, 20 ways. The pairs are those of episodes; Adam stands for the paper's
 momentum and rates of each layer, which a search chose; no affine distortions are added."""
 SIAMESE_OMNIGLOT_SMALL: Settings = {
-    **MATCHING_OMNIGLOT_SMALL,
+    **PROTONET_OMNIGLOT_SMALL,
     "agent": "siamese-net",
     "gradient.learning_rate": 3e-3,
 }
@@ -335,6 +382,58 @@ RELATION_OMNIGLOT_SMALL: Settings = {
     "iterations": 6000,
     "validate_every": 500,
 }
+RECOMMENDATION: Settings = {
+    "agent": "nlba",
+    "env": "metarl/Recommendation-v0",
+    "env_kwargs": {"shots": 10, "queries": 10},
+    "policy": "MLP",
+    "policy_kwargs": {"hidden": [64, 32]},
+    "meta_batch": 32,
+    "outer": "gradient_descent",
+    "gradient.learning_rate": 3e-3,
+    "iterations": 2000,
+    "validate_every": 200,
+    "validation_tasks": 500,
+}
+"""Vartak et al. 2017 on synthetic users, as theirs are not public; widths and rates are ours."""
+REPTILE_OMNIGLOT: Settings = {
+    "agent": "reptile",
+    "env": "metarl/Omniglot-v0",
+    "env_kwargs": {"ways": 5, "shots": 10, "queries": 5},
+    "policy": "Conv4",
+    "policy_kwargs": {"downsampling": "stride"},
+    "rate": 1e-3,
+    "inner_steps": 5,
+    "support_batch": 10,
+    "meta_batch": 5,
+    "outer": "reptile",
+    "reptile.fraction": 1.0,
+    "reptile.anneal_over": 100_000,
+    "iterations": 100_000,
+    "validate_every": 0,
+}
+"""Reptile's appendix: ten shots in training, of which each of five steps sees a minibatch of ten images. It is tested with one
+shot and 50 steps: metarl evaluate RUN --steps 50 --env-kwargs '{"shots": 1}'."""
+REPTILE_OMNIGLOT_SMALL: Settings = {**REPTILE_OMNIGLOT, "reptile.anneal_over": 4000, "iterations": 4000}
+REPTILE_SINE: Settings = {
+    "agent": "maml",
+    "env": "metarl/Sine-v0",
+    "env_kwargs": {"shots": 50, "queries": 10},
+    "policy": "MLP",
+    "policy_kwargs": {"hidden": (64, 64), "activation": "tanh", "init": "torch"},
+    "rate": 0.02,
+    "inner_steps": 5,
+    "support_batch": 10,
+    "meta_batch": 1,
+    "outer": "reptile",
+    "reptile.fraction": 0.1,
+    "reptile.anneal_over": 30_000,
+    "reptile.compile": True,
+    "iterations": 30_000,
+    "validate_every": 0,
+}
+"""Reptile's sine waves (section 4.1) as its authors' demonstration has them: 50 points, of which each of five steps of gradient
+descent sees ten. They are tested with ten and 32 steps: metarl evaluate RUN --steps 32 --env-kwargs '{"shots": 10}'."""
 
 PRESETS: dict[str, tuple[str, Settings]] = {
     "navigation": ("2D navigation from the origin (Meta-SGD Table 4, fixed start)", NAVIGATION),
@@ -349,6 +448,7 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     ),
     "sine": ("sine waves with frequencies (Meta-SGD Table 1, 5-shot)", SINE),
     "maml-sine": ("sine waves as in MAML, Table 2", MAML_SINE),
+    "reptile-sine": ("sine waves as in Reptile: 50 points, steps on ten of them", REPTILE_SINE),
     "turtle-sine-1": ("sine waves as in TURTLE, 1 inner step", TURTLE_SINE_1),
     "turtle-sine-5": ("sine waves as in TURTLE, 5 inner steps (its best)", TURTLE_SINE),
     "turtle-sine-10": ("sine waves as in TURTLE, 10 inner steps", TURTLE_SINE_10),
@@ -382,15 +482,18 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     "omniglot-small": ("Omniglot, 5-way 1-shot, in half an hour on two cores", OMNIGLOT_SMALL),
     "maml-omniglot": (
         "Omniglot, 5-way 1-shot, near to MAML's code: summed loss, one query image of a class, no inner step on batch-norm",
-        {
-            **OMNIGLOT,
-            "agent": "maml",
-            "env_kwargs": {"ways": 5, "shots": 1, "queries": 1, "rotations": "drawn", "reduction": "sum over ways"},
-            "policy_kwargs": {"downsampling": "stride"},
-            "adapted": ("conv*", "head*"),
-            "rate": 0.4,
-        },
+        MAML_OMNIGLOT,
     ),
+    "fomaml-omniglot": (
+        "the same by first-order MAML (Reptile's paper, Table 1)",
+        {**MAML_OMNIGLOT, "first_order": True},
+    ),
+    "fomaml-omniglot-small": (
+        "Omniglot, 5-way 1-shot, by first-order MAML in twenty minutes on two cores",
+        {**OMNIGLOT_SMALL, "agent": "maml", "first_order": True},
+    ),
+    "reptile-omniglot": ("Omniglot, 5 ways, as in Reptile, with transduction (for a GPU)", REPTILE_OMNIGLOT),
+    "reptile-omniglot-small": ("the same in half an hour on two cores", REPTILE_OMNIGLOT_SMALL),
     "protonet-omniglot": (
         "Omniglot, 5-way 1-shot, as in Prototypical Networks: trained with 60 ways (for a GPU)",
         PROTONET_OMNIGLOT,
@@ -406,6 +509,7 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     "mann-sine": ("sine waves read point by point into a memory", MANN_SINE),
     "lstm-reader-sine": ("sine waves read point by point by an LSTM", {**MANN_SINE, "agent": "lstm"}),
     "snail-omniglot": ("Omniglot, 5-way 1-shot, as in SNAIL (for a GPU)", SNAIL_OMNIGLOT),
+    "snail-omniglot-small": ("the same with fewer channels, in half an hour on one core", SNAIL_OMNIGLOT_SMALL),
     "matching-omniglot": ("Omniglot, 5-way 1-shot, as in Matching Networks (for a GPU)", MATCHING_OMNIGLOT),
     "matching-omniglot-small": (
         "the same with scaled cosines and trained with 20 ways, in half an hour on one core",
@@ -426,6 +530,11 @@ PRESETS: dict[str, tuple[str, Settings]] = {
     "siamese-omniglot-small": ("Omniglot, 5-way 1-shot, a Siamese Conv4 in half an hour on one core", SIAMESE_OMNIGLOT_SMALL),
     "relation-omniglot": ("Omniglot, 5-way 1-shot, as in Relation Networks (for a GPU)", RELATION_OMNIGLOT),
     "relation-omniglot-small": ("the same trained with 10 ways, in half an hour on one core", RELATION_OMNIGLOT_SMALL),
+    "lwa-recommendation": (
+        "synthetic recommendation: linear weight adaptation",
+        {**RECOMMENDATION, "agent": "lwa"},
+    ),
+    "nlba-recommendation": ("synthetic recommendation: non-linear bias adaptation", RECOMMENDATION),
     "miniimagenet": ("miniImageNet, 5-way 1-shot, as in Meta-SGD, Table 3", MINIIMAGENET),
     "cub": (
         "CUB birds, 5-way 1-shot, with miniImageNet's settings",

@@ -27,6 +27,7 @@ class Exam:
         env: another family to test on; the trained one unless given.
         env_kwargs: the environment's arguments where they differ from training; all of another family's.
         repeats: adaptations to each task with new data.
+        instances: of each class in a sequence, of a memory learner whose accuracy by instance is wanted; 0 for an evaluation.
     """
 
     tasks: int = 600
@@ -34,6 +35,7 @@ class Exam:
     env: str | None = None
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     repeats: int = 1
+    instances: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Cell:
         paper: the published number; None where there is none.
         paper_ci: half its published 95% interval.
         exam: the evaluation that it is read from; None for the best validation score.
-        step: after how many inner steps; -1 for the last.
+        step: after how many inner steps, or at which instance of a class; -1 for the last.
         statistic: over tasks.
         unit: what it is multiplied with: 100 for percent.
         cost: what is read of the agent's costs instead of a score; see ``metarl.commands.costs``.

@@ -82,7 +82,8 @@ class NeuralProcess(SupportReader):
         keys = kept[0]
         if not self.weighs:
             return queries.new_full((len(queries), len(keys)), 1 / len(keys))
-        return (self.keys(queries) @ keys.t() / math.sqrt(keys.shape[1])).softmax(1)
+        weights: Tensor = (self.keys(queries) @ keys.t() / math.sqrt(keys.shape[1])).softmax(1)
+        return weights
 
     def loss(self, queries: Tensor, kept: Kept, targets: Tensor, criterion: Loss) -> Tensor:
         """Return minus the mean log-likelihood of the targets, shape (queries, outputs), whatever the problem's criterion."""

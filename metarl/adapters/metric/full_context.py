@@ -5,8 +5,8 @@ Vinyals et al. 2016, "Matching Networks for One Shot Learning", section 2.1.2 an
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from metarl.adapters.memory import LSTMCore
 from metarl.errors import ConfigError
 
 
@@ -36,43 +36,28 @@ class FullContext(nn.Module):
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
             raise ConfigError(f"processing_steps={steps!r} must be a whole number, not negative")
         self.steps = steps
-        bound = features**-0.5  # as PyTorch's LSTM
-
-        def uniform(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
-
-        self.support_inputs, self.support_states = (uniform(2, 4 * features, features) for _ in range(2))  # forward, backward
-        self.support_bias = uniform(2, 4 * features)
-        self.query_inputs = uniform(4 * features, features)
-        self.query_states = uniform(4 * features, 2 * features)
-        self.query_bias = uniform(4 * features)
+        self.forwards, self.backwards = LSTMCore(features, features), LSTMCore(features, features)
+        self.queries = LSTMCore(features, features, feedback=features)
 
     def of_support(self, examples: Tensor) -> Tensor:
         """Return support embeddings of shape (examples, features) in the context of each other."""
-        both = torch.stack([examples, examples.flip(0)])  # (directions, examples, features)
-        inputs = both @ self.support_inputs.mT + self.support_bias[:, None]
-        hidden = cell = torch.zeros_like(both[:, :1])
-        passed = []
-        for step in range(len(examples)):
-            hidden, cell = lstm(inputs[:, step : step + 1] + hidden @ self.support_states.mT, cell)
-            passed.append(hidden)
-        forward, backward = torch.cat(passed, dim=1)
-        in_context: Tensor = examples + forward + backward.flip(0)
-        return in_context
+        return examples + passed(self.forwards, examples) + passed(self.backwards, examples.flip(0)).flip(0)
 
     def of_queries(self, queries: Tensor, support: Tensor) -> Tensor:
         """Return query embeddings of shape (queries, features) in the context of a support set's, (examples, features)."""
-        inputs = functional.linear(queries, self.query_inputs, self.query_bias)
-        hidden = cell = torch.zeros_like(queries)
+        projected = self.queries.project(queries)
+        placed, hidden, cell = queries, torch.zeros_like(queries), torch.zeros_like(queries)
         for _ in range(self.steps):
-            known = (hidden @ support.t()).softmax(1) @ support
-            hidden, cell = lstm(inputs + functional.linear(torch.cat([hidden, known], dim=1), self.query_states), cell)
-            hidden = hidden + queries
-        return hidden if self.steps else queries
+            read = (hidden @ support.t()).softmax(1) @ support
+            shown, cell = self.queries.turn(projected, torch.cat([hidden, read], 1), cell)
+            placed = hidden = shown + queries
+        return placed
 
 
-def lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Return an LSTM's hidden state and its cell, shape (..., features) each, from the gates' inputs, (..., 4 * features)."""
-    take, keep, new, show = gates.chunk(4, dim=-1)
-    cell = keep.sigmoid() * cell + take.sigmoid() * new.tanh()
-    return show.sigmoid() * cell.tanh(), cell
+def passed(core: LSTMCore, sequence: Tensor) -> Tensor:
+    """Return an LSTM's outputs along a sequence, shape (steps, features) both."""
+    outputs, state = [], core.initial_state()
+    for projected in core.project(sequence).unbind():
+        output, state = core.advance(projected, state)
+        outputs.append(output)
+    return torch.stack(outputs)

@@ -11,7 +11,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.commands.costs import Cost
-from metarl.commands.presets import OMNIGLOT_SMALL, PROTONET_OMNIGLOT_SMALL, Settings
+from metarl.commands.presets import (
+    MANN_OMNIGLOT_SMALL,
+    MATCHING_OMNIGLOT_SMALL,
+    OMNIGLOT_SMALL,
+    PROTONET_OMNIGLOT_SMALL,
+    RELATION_OMNIGLOT_SMALL,
+    REPTILE_OMNIGLOT_SMALL,
+    SIAMESE_OMNIGLOT_SMALL,
+    SNAIL_OMNIGLOT_SMALL,
+    Settings,
+)
 from metarl.commands.table import Cell, Exam, Row, Table, by_cell
 from metarl.commands.tables.methods_on_omniglot import settings as settings_of
 
@@ -25,7 +35,7 @@ QUERIES = 5
 TASKS = {5: 600, 20: 200}
 """Test tasks by ways."""
 COSTS: tuple[Cost, ...] = get_args(Cost)
-COLUMNS = (*(f"{ways}-way {shots}-shot" for ways in WAYS for shots in SHOTS), *COSTS)
+COLUMNS = (*(f"{ways}-way {shots}-shot" for ways in WAYS for shots in SHOTS), *COSTS, *map(str, range(1, 11)))
 
 
 class Learner(NamedTuple):
@@ -35,17 +45,31 @@ class Learner(NamedTuple):
         settings: of its run, as a preset's.
         paper: published accuracies in percent, 5-way 1- and 5-shot and 20-way 1- and 5-shot; None where there is none.
         follows_ways: whether one run serves all ways.
+        shots: that it is tested with.
     """
 
     settings: Settings
     paper: tuple[float | None, float | None, float | None, float | None] = (None, None, None, None)
     follows_ways: bool = False
+    shots: tuple[int, ...] = SHOTS
 
 
 LEARNERS: Mapping[str, Learner] = {
     "ProtoNet": Learner(PROTONET_OMNIGLOT_SMALL, (98.8, 99.7, 96.0, 98.9), follows_ways=True),
+    "Matching": Learner(MATCHING_OMNIGLOT_SMALL, (98.1, 98.9, 93.8, 98.5), follows_ways=True),
+    "Matching with FCE": Learner({**MATCHING_OMNIGLOT_SMALL, "full_context": True}, follows_ways=True),
+    "Siamese": Learner(SIAMESE_OMNIGLOT_SMALL, (97.3, 98.4, 88.2, 97.0), follows_ways=True),
+    "Relation": Learner(RELATION_OMNIGLOT_SMALL, (99.6, 99.8, 97.6, 99.1), follows_ways=True),
+    "SNAIL of one shot": Learner(SNAIL_OMNIGLOT_SMALL, (99.07, None, 97.64, None), shots=(1,)),
+    "SNAIL": Learner(
+        {**SNAIL_OMNIGLOT_SMALL, "env_kwargs": {**SNAIL_OMNIGLOT_SMALL["env_kwargs"], "train_shots": [1, 5]}},
+        (99.07, 99.78, 97.64, 99.36),
+    ),
+    "MANN": Learner(MANN_OMNIGLOT_SMALL, (82.8, 94.9, None, None)),
+    "LSTM reader": Learner({**MANN_OMNIGLOT_SMALL, "agent": "lstm"}),
     "MAML": Learner({**OMNIGLOT_SMALL, "agent": "maml"}, (98.7, 99.9, 95.8, 98.9)),
     "first-order MAML": Learner({**OMNIGLOT_SMALL, "agent": "maml", "first_order": True}, (98.3, 99.2, 89.4, 97.9)),
+    "Reptile": Learner(REPTILE_OMNIGLOT_SMALL, (97.68, 99.48, 89.43, 97.12)),
     "Meta-SGD": Learner(OMNIGLOT_SMALL, (99.53, 99.93, 95.93, 98.97)),
     "Alpha MAML": Learner({**OMNIGLOT_SMALL, "agent": "alpha-maml"}),
     **{name: Learner(settings_of(name, "characters")) for name in ("LSTM2", "TURTLE")},
@@ -55,17 +79,28 @@ LEARNERS: Mapping[str, Learner] = {
 """The smaller presets' settings, which suit one core."""
 
 
+INSTANCES: Mapping[str, Mapping[int, float]] = {
+    "MANN": {1: 36.4, 2: 82.8, 3: 91.0, 4: 92.6, 5: 94.9, 10: 98.1},
+    "LSTM reader": {1: 24.4, 2: 49.5, 3: 55.3, 4: 61.0, 5: 63.6, 10: 62.5},
+}
+"""Santoro et al. 2016, Table 1: accuracy in percent at each presentation of a class, 5-way."""
+
+
 def row(name: str, learner: Learner, ways: int | None) -> Row:
     """Return a run's row: of all ways, or of one number of ways, for which the learner is then made."""
-    env_kwargs: dict[str, Any] = {"shots": 1, **learner.settings.get("env_kwargs", {}), "queries": QUERIES}
+    env_kwargs: dict[str, Any] = {"shots": 1, "queries": QUERIES, **learner.settings.get("env_kwargs", {})}
     if ways is not None:
         env_kwargs = {name: value for name, value in env_kwargs.items() if name != "train_ways"} | {"ways": ways}
     settings = {**learner.settings, "env_kwargs": env_kwargs, "iterations": ENDLESS, "validate_every": 0}
-    cells = []
+    cells: list[Cell] = []
     for published, (tested, shots) in zip(learner.paper, ((w, s) for w in WAYS for s in SHOTS), strict=True):
-        if ways in (None, tested):
+        if ways in (None, tested) and shots in learner.shots:
             exam = Exam(TASKS[tested], env_kwargs={"ways": tested, "shots": shots, "queries": QUERIES, "split": "test"})
             cells.append(Cell(f"{name}, {tested}-way {shots}-shot", published, exam=exam, unit=100.0))
+    if name in INSTANCES and ways == WAYS[0]:
+        exam = Exam(TASKS[WAYS[0]], env_kwargs={"ways": WAYS[0], "split": "test"}, instances=max(INSTANCES[name]))
+        for instance, published in INSTANCES[name].items():
+            cells.append(Cell(f"{name} by instance, {instance}", published, exam=exam, step=instance, unit=100.0))
     if ways in (None, WAYS[0]):
         cells += [Cell(f"{name}, {cost}", exam=cells[0].exam, cost=cost) for cost in COSTS]
     return Row(name if ways is None else f"{name}, {ways}-way", settings, tuple(cells))

@@ -1,4 +1,4 @@
-"""Learners that read a support set, on sine waves: as many cells as MAML and Meta-SGD have in Meta-SGD's Table 1, beside them."""
+"""Learners that read a support set, on sine waves: beside the 18 cells of MAML and Meta-SGD in Meta-SGD's Table 1."""
 
 from metarl.commands.presets import META_SGD_SINE, NEURAL_PROCESS_SINE, SNAIL_SINE, Settings
 from metarl.commands.table import Cell, Row, Table
