@@ -55,14 +55,13 @@ def _memory(agent: MemoryAgent, unseen: Unseen) -> Figure:
         image = ax.imshow(weights.T.numpy(), aspect="auto", cmap="magma", interpolation="nearest", vmin=0)
         figure.colorbar(image, ax=ax, label="read weight, mean of the heads")
         ax.set(xlabel="example", ylabel="slot")
+        ax.set_title(f"episode {task + 1}", pad=14)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if agent.adapter.problem.metric == "accuracy":
             classes = targets[task]
             colours = colormaps["tab10"](classes.numpy() % 10)
-            ax.scatter(
-                range(len(classes)), [-0.02] * len(classes), c=colours, transform=ax.get_xaxis_transform(), clip_on=False
-            )
-            ax.set_xlabel("example, its class by colour", labelpad=8)
+            ax.scatter(range(len(classes)), [1.02] * len(classes), c=colours, transform=ax.get_xaxis_transform(), clip_on=False)
+            ax.set_xlabel("example, its class by colour above")
     figure.suptitle("What is read of the memory in unseen sequences")
     return figure
 

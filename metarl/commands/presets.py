@@ -284,6 +284,7 @@ MANN_OMNIGLOT_SMALL: Settings = {
     "reads": 2,
     "meta_batch": 8,
     "gradient.learning_rate": 2e-3,
+    "gradient.halve_every": 1500,
     "iterations": 6000,
     "validate_every": 500,
 }
