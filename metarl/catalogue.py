@@ -126,7 +126,9 @@ def families() -> list[FamilyEntry]:
             {"max_episode_steps": 20},
         ),
         FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
-        FamilyEntry("metarl/Quadratics-v0", "episodes: random quadratics to minimise", "metarl.supervised.quadratics:Quadratics"),
+        FamilyEntry(
+            "metarl/Quadratics-v0", "episodes: random quadratics to minimise", "metarl.supervised.quadratics:Quadratics"
+        ),
         FamilyEntry("metarl/Omniglot-v0", "episodes: handwritten characters", "metarl.supervised.omniglot:Omniglot"),
         FamilyEntry("metarl/MiniImageNet-v0", "episodes: small photographs", "metarl.supervised.miniimagenet:MiniImageNet"),
         FamilyEntry("metarl/CUB-v0", "episodes: birds", "metarl.supervised.cub:CUB"),

@@ -78,7 +78,7 @@ class Quadratics(EpisodeEnv):
 
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
         """Return the rows of W and the entries of y, as support and as query set."""
-        matrix, vector = tasks.split((self.dimensions**2, self.dimensions), dim=1)
+        matrix, vector = torch.split(tasks, [self.dimensions**2, self.dimensions], dim=1)
         examples = Examples(matrix.unflatten(1, (self.dimensions, self.dimensions)), vector[..., None])
         return Episodes(examples, examples)
 

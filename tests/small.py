@@ -4,7 +4,7 @@ from typing import Any
 
 import metarl
 from metarl.agents import Agent
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, TruncatedBackpropagation
 from tests import toys  # noqa: F401 - registers its environments
 from tests.worlds import WORLDS
 
@@ -29,6 +29,11 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "enhanced LSTM": (metarl.MetaLSTM2, "sine", {"hidden": 3, "inner_steps": 2, "outer": GradientDescent(clip_norm=0.25)}),
     "TURTLE": (metarl.TURTLE, "sine", {"hidden": (4,), "inner_clip": 10.0, "outer": GradientDescent(clip_task=10.0)}),
     "Alpha MAML": (metarl.AlphaMAML, "sine", {"rate": 0.03, "outer": HypergradientDescent(optimizer="Adam")}),
+    "learned optimiser": (
+        metarl.LearnedOptimiser,
+        "sine",
+        {"hidden": 3, "inner_steps": 5, "outer": TruncatedBackpropagation(0.01, unroll=3)},
+    ),
     "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
     "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
     "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),

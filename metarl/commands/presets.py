@@ -228,7 +228,10 @@ PRESETS: dict[str, tuple[str, Settings]] = {
             "iterations": 5000,
         },
     ),
-    "learned-optimiser-quadratics": ("an LSTM learns to minimise quadratics, 100 steps (Andrychowicz et al.)", LEARNED_OPTIMISER),
+    "learned-optimiser-quadratics": (
+        "an LSTM learns to minimise quadratics, 100 steps (Andrychowicz et al.)",
+        LEARNED_OPTIMISER,
+    ),
     "learned-optimiser-sine": ("an LSTM learns to train small networks on sine waves", LEARNED_OPTIMISER_SINE),
     "omniglot": ("Omniglot, 5-way 1-shot, as in Meta-SGD, Table 2 (for a GPU)", OMNIGLOT),
     "omniglot-small": ("Omniglot, 5-way 1-shot, in half an hour on two cores", OMNIGLOT_SMALL),

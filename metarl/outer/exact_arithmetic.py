@@ -28,7 +28,9 @@ def numerator(fraction: float) -> int:
     """
     nearest = round(fraction * DENOMINATOR) if 0 < fraction <= 1 else 0
     if nearest < 1:
-        raise ConfigError(f"momentum={fraction!r} must lie in [{1 / DENOMINATOR:.1e}, 1]: with none a step cannot be taken back")
+        raise ConfigError(
+            f"momentum={fraction!r} must lie in [{1 / DENOMINATOR:.1e}, 1]: with none a step cannot be taken back"
+        )
     return nearest
 
 
