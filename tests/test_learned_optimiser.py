@@ -101,17 +101,18 @@ def test_starts_are_like_the_network_s_own():
     network = nn.Sequential(nn.Linear(40, 50), nn.ReLU(), nn.Linear(50, 2))
     nn.init.zeros_(network[2].bias)
     learner = Learner(network)
-    start = DrawnStart.of(learner, network)
-    theta = start.draw(400, torch.Generator().manual_seed(0))
+    start, initial = DrawnStart(learner.layout), learner.initial(network)[0]
+    theta = start.of(initial, start.noise(400, torch.Generator().manual_seed(0)))
+    mean, deviation = start.moments(initial)
     assert theta.shape == (400, learner.layout.size)
-    for name, part in learner.layout.unflatten(start.deviation).items():
+    for name, part in learner.layout.unflatten(deviation).items():
         assert part.unique().numel() == 1
         assert part[(0,) * part.ndim].item() == pytest.approx(dict(network.named_parameters())[name].std(correction=0).item())
     assert theta[:, -2:].abs().max() == 0  # biases of nought
-    torch.testing.assert_close(theta.mean(0), start.mean, rtol=0, atol=0.03)
-    torch.testing.assert_close(theta.std(0), start.deviation, rtol=0.2, atol=1e-6)
+    torch.testing.assert_close(theta.mean(0), mean, rtol=0, atol=0.03)
+    torch.testing.assert_close(theta.std(0), deviation, rtol=0.2, atol=1e-6)
     with pytest.raises(ConfigError, match="start=-1 must be above zero"):
-        DrawnStart.of(learner, network, -1)
+        DrawnStart(learner.layout, -1)
 
 
 def test_every_task_begins_elsewhere_and_an_evaluation_repeats_itself():

@@ -328,8 +328,8 @@ def _(value):
 def _(value):
     # weights of 1 and 2 in front of two inputs
     options = {"env_kwargs": {"dimensions": 2}, "start": value, "device": "cpu"}
-    start = metarl.LearnedOptimiser(weight(1.0, 2.0), "metarl/Quadratics-v0", **options).adapter.start
-    return [start.mean[1].item(), start.deviation[1].item()]
+    agent = metarl.LearnedOptimiser(weight(1.0, 2.0), "metarl/Quadratics-v0", **options)
+    return [moment[1].item() for moment in agent.adapter.start.moments(agent.meta["theta"])]
 
 
 @case(metarl.Agent.Options, "rule", (rules.GradientDescent, 0.2), (rules.Adam, 0.001))
