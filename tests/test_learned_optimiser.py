@@ -242,6 +242,17 @@ def test_without_second_order_terms_gradients_are_constants():
         torch.testing.assert_close(outcome.meta[f"rule.{name}"], expected, rtol=1e-9, atol=1e-12)
 
 
+def test_the_support_loss_is_that_of_the_next_step_s_examples():
+    agent = small(support_batch=2, outer=TruncatedBackpropagation(0.01, unroll=3, objective="support"))
+    tasks = agent.source.sample(3, "train", torch.Generator())
+    outcome, _ = agent.outer.step(agent.adapter, agent.meta, agent.outer_state, tasks, torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        walked = agent.adapter.adapt(agent.meta, tasks, torch.Generator().manual_seed(5), 4)  # a step more has its examples
+    losses = [agent.adapter.losses(agent.meta, walked.adapted[t], walked.experiences[t]).mean() for t in (1, 2, 3)]
+    assert outcome.loss.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-12)
+    assert outcome.metrics["last_loss"].item() == pytest.approx(losses[-1].item(), rel=1e-12)
+
+
 def test_a_report_says_where_the_training_is():
     agent = small(outer=TruncatedBackpropagation(0.01, unroll=4))
     tasks, noise = agent.source.sample(3, "train", torch.Generator()), torch.Generator().manual_seed(5)
