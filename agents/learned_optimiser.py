@@ -49,7 +49,7 @@ class LearnedOptimiser(Agent):
         options: LearnedOptimiser.Options = self.options
         learner = Learner(network, options.adapted, options.batch_norm)
         rule = self.make_rule(learner.layout).to(next(network.parameters()))
-        start = DrawnStart.of(learner, network, options.start)
+        start = DrawnStart(learner.layout, options.start)
         adapter = GradientAdapter(
             self.source.problem, learner, rule, options.inner_steps, options.first_order, options.inner_clip, start
         )

@@ -20,10 +20,10 @@ LIMIT = 10.0
 
 
 class Quadratics(EpisodeEnv):
-    r"""Random quadratics: the minimum of $\lVert W\theta - y \rVert^2$ is searched for.
+    r"""Random quadratics: the search for the minimum of a squared norm.
 
-    It is a regression without noise: an input is a row of W, its target an entry of y, and theta the weights of a linear
-    network. Learning is optimising here: the query set is the support set.
+    The loss is $\lVert W\theta - y \rVert^2$. It is a regression without noise: an input is a row of W, its target an entry of
+    y, and theta the weights of a linear network. Learning is optimising here: the query set is the support set.
 
     ## Observation
     `Dict`: `support_inputs` and `query_inputs`, the rows of W, shape (dimensions, dimensions); `support_targets`, y, shape
@@ -78,8 +78,8 @@ class Quadratics(EpisodeEnv):
 
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
         """Return the rows of W and the entries of y, as support and as query set."""
-        matrix, vector = tasks.split((self.dimensions**2, self.dimensions), dim=1)
-        examples = Examples(matrix.unflatten(1, (self.dimensions, self.dimensions)), vector[..., None])
+        matrix, vector = tasks[:, : self.dimensions**2], tasks[:, self.dimensions**2 :]
+        examples = Examples(matrix.reshape(-1, self.dimensions, self.dimensions), vector[..., None])
         return Episodes(examples, examples)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from metarl.rules import TURTLE, Adam, GradientDescent, MetaLSTM, MetaSGD, UpdateRule
+from metarl.rules import TURTLE, Adam, GradientDescent, LearnedOptimiser, MetaLSTM, MetaSGD, UpdateRule
 
 RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
     "gradient descent": (GradientDescent, {"rate": 0.1}),
@@ -31,6 +31,8 @@ RULES: dict[str, tuple[type[UpdateRule], dict[str, Any]]] = {
             "steps": 3,
         },
     ),
+    "learned optimiser": (LearnedOptimiser, {"hidden": 3}),
+    "learned optimiser, raw gradients": (LearnedOptimiser, {"hidden": 3, "preprocess": False}),
     "Adam": (Adam, {"rate": 0.01, "eps": 1e-3}),
     "TURTLE, fixed rates": (TURTLE, {"hidden": (), "alpha": "fixed", "rate": 0.1}),
 }

@@ -4,7 +4,7 @@ from typing import Any
 
 import metarl
 from metarl.agents import Agent
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Reptile
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Reptile, TruncatedBackpropagation
 from tests import toys  # noqa: F401 - registers its environments
 from tests.worlds import WORLDS
 
@@ -31,6 +31,11 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "Alpha MAML": (metarl.AlphaMAML, "sine", {"rate": 0.03, "outer": HypergradientDescent(optimizer="Adam")}),
     "Reptile": (metarl.Reptile, "sine", {"inner_steps": 2, "support_batch": 3, "outer": Reptile(0.5, anneal_over=8)}),
     "Reptile on policies": (metarl.MAML, "navigation", {"inner_steps": 2, "outer": Reptile()}),
+    "learned optimiser": (
+        metarl.LearnedOptimiser,
+        "sine",
+        {"hidden": 3, "inner_steps": 5, "outer": TruncatedBackpropagation(0.01, unroll=3)},
+    ),
     "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
     "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
     "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),

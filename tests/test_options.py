@@ -26,7 +26,7 @@ from metarl.agents.options import GradientOptions, Options, RateOptions, device_
 from metarl.agents.reading import ReadingOptions
 from metarl.errors import ConfigError
 from metarl.normalisation import BatchNorm
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining, Reptile
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining, Reptile, TruncatedBackpropagation
 from metarl.problems import Rollouts
 from metarl.registry import AGENTS, OUTER_LOOPS
 from tests.toys import weight
@@ -299,6 +299,40 @@ def _(value):
 @case(metarl.TURTLE.Options, "rate", (0.25, 0.5), (0.125, 0.25))
 def _(value):
     return adapted(line(metarl.TURTLE, rate=value))[0]
+
+
+@case(metarl.LearnedOptimiser.Options, "inner_steps", ({}, 100), ({"inner_steps": 3}, 3))
+def _(value):
+    agent = line(metarl.LearnedOptimiser, hidden=1, **value)
+    tasks = agent.source.sample(1, "train", torch.Generator())
+    return len(agent.adapter.adapt(agent.meta, tasks, torch.Generator()).losses)
+
+
+case(metarl.LearnedOptimiser.Options, "first_order", ({}, True), ({"first_order": False}, False))(
+    lambda v: line(metarl.LearnedOptimiser, **v).adapter.first_order
+)
+case(metarl.LearnedOptimiser.Options, "hidden", ({}, [80, 22]), ({"hidden": 3}, [12, 5]))(
+    lambda v: list(line(metarl.LearnedOptimiser, **v).meta["rule.cells.0.weight"].shape)
+)
+case(metarl.LearnedOptimiser.Options, "preprocess", (True, [12, 5]), (False, [12, 4]))(
+    lambda v: list(line(metarl.LearnedOptimiser, hidden=3, preprocess=v).meta["rule.cells.0.weight"].shape)
+)
+
+
+@case(metarl.LearnedOptimiser.Options, "scale", ({}, 0.2), ({"scale": 0.5}, 1.0))
+def _(value):
+    # an output of one in each of two steps, whatever the gradient
+    agent = line(metarl.LearnedOptimiser, inner_steps=2, **value)
+    agent.meta["rule.output.weight"], agent.meta["rule.output.bias"] = torch.zeros(1, 20).double(), torch.ones(1).double()
+    return adapted(agent)[0]
+
+
+@case(metarl.LearnedOptimiser.Options, "start", (None, [1.5, 0.5]), (0.25, [0.0, 0.25]))
+def _(value):
+    # weights of 1 and 2 in front of two inputs
+    options = {"env_kwargs": {"dimensions": 2}, "start": value, "device": "cpu"}
+    agent = metarl.LearnedOptimiser(weight(1.0, 2.0), "metarl/Quadratics-v0", **options)
+    return [moment[1].item() for moment in agent.adapter.start.moments(agent.meta["theta"])]
 
 
 @case(metarl.Agent.Options, "rule", (rules.GradientDescent, 0.2), (rules.Adam, 0.001))
@@ -641,6 +675,27 @@ case(metarl.Reptile.Options, "rate", (0.001, 0.001), (0.25, 0.25))(
 @case(metarl.Reptile.Options, "inner_steps", ({}, 5), ({"inner_steps": 2}, 2))
 def _(value):
     return inner_steps(line(metarl.Reptile, **value))
+
+
+# -- truncated backpropagation: at the rate 1/4 half of the way is left after a step, and the query loss is 4 (1 - 2 rate)^2
+
+
+def truncated(steps=1, **options):
+    options = {"learning_rate": 1 / 64, "optimizer": "SGD", "unroll": 1, **options}
+    agent = line(rate=0.25, learned="global", inner_steps=4, outer=TruncatedBackpropagation(**options))
+    return agent.learn(steps).meta["rule.table"].item()
+
+
+case(TruncatedBackpropagation, "learning_rate", (1 / 64, 0.375), (1 / 128, 0.3125))(lambda v: truncated(learning_rate=v))
+# gradients of -8 after the first step and -4 after the second
+case(TruncatedBackpropagation, "unroll", (1, 0.375), (2, 0.34375))(lambda v: truncated(unroll=v))
+case(TruncatedBackpropagation, "objective", ("query", 0.375), ("support", 0.28125))(lambda v: truncated(objective=v))
+case(TruncatedBackpropagation, "optimizer", ("SGD", 0.375), ("Adam", 0.265625))(lambda v: truncated(optimizer=v))
+# the second gradient, of a step from one half at the rate 3/8, is -1
+case(TruncatedBackpropagation, "optimizer_kwargs", ({}, 0.390625), ({"momentum": 0.5}, 0.453125))(
+    lambda v: truncated(2, optimizer_kwargs=v)
+)
+case(TruncatedBackpropagation, "clip_norm", (None, 0.375), (4.0, 0.3125), (100.0, 0.375))(lambda v: truncated(clip_norm=v))
 
 
 # -- TRPO: the step against the dense matrix of a policy of two numbers

@@ -7,19 +7,21 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 import metarl
-from metarl import registry
+from metarl import registry, rules
 from metarl.adapters import ReadingAdapter
 from metarl.commands import crossings, report
 from metarl.commands.costs import Cost, costs
 from metarl.commands.measure import measure, run_of
 from metarl.commands.run import Run
 from metarl.commands.table import Cell, Difference, Exam, Measured, Row, Table, verdict
-from metarl.commands.tables import discover, turtle_table_4
+from metarl.commands.tables import discover, learned_optimiser, turtle_table_4
 from metarl.errors import ConfigError, NonFiniteError
 from metarl.evaluation import Evaluation
+from metarl.streams import stream
 from tests import worlds  # noqa: F401 - registers the small ones
 
 NAMES = [entry.name for entry in discover()]
@@ -199,6 +201,11 @@ TRAINED = [
         },
     ),
     ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25", {"agent": "maml", "rate": [0.5, 0.25], "outer": "trpo"}),
+    (
+        "learned-optimiser",
+        "quadratics: Adam",
+        {"env": "metarl/Quadratics-v0", "inner_steps": 100, "start": 0.01, "outer.unroll": 20},
+    ),
     ("maml-sine", "rate 0.001", {"agent": "maml", "rate": 0.001, "meta_batch": 25, "iterations": 70_000}),
     (
         "meta-sgd-table-1",
@@ -408,6 +415,53 @@ def test_iterations_to_a_loss(losses, first, mean, monkeypatch):
     monkeypatch.setattr(crossings, "CAP", 20)
     found = crossings.count(Run(), 1.0, {"first": (3.0, 1), "mean": (3.0, 2)})
     assert {name: one.mean for name, one in found.items()} == {"first": first, "mean": mean}
+
+
+def small_optimiser(monkeypatch):
+    """An agent in front of quadratics of two dimensions, and its table's measurements made short."""
+    for name, value in {"HORIZONS": (1, 3), "TASKS": 4, "AT_ONCE": 2, "RATES": (0.1, 0.01, 0.05)}.items():
+        monkeypatch.setattr(learned_optimiser, name, value)
+    options = {"env_kwargs": {"dimensions": 2}, "inner_steps": 4, "hidden": 2, "device": "cpu"}
+    return metarl.LearnedOptimiser("Linear", "metarl/Quadratics-v0", **options)
+
+
+def test_a_curve_is_of_one_training_of_unseen_tasks(monkeypatch):
+    agent = small_optimiser(monkeypatch)
+    found = learned_optimiser.curve(agent, agent.adapter, agent.meta, "test")
+    tasks = agent.source.sample(4, "test", stream(0, "test tasks of the table"))
+    walked = agent.adapter.adapt(agent.meta, tasks, stream(0, "test starts of the table"), 12)
+    for column, step in zip(found.T, (4, 12), strict=True):
+        expected = agent.adapter.losses(agent.meta, walked.adapted[step], tasks.query)
+        np.testing.assert_allclose(column, expected.detach(), rtol=1e-5)
+    agent.meta = {**agent.meta, "rule.output.bias": torch.tensor([torch.inf])}
+    assert (learned_optimiser.curve(agent, agent.adapter, agent.meta, "test") == np.inf).all()
+
+
+def test_a_rate_is_chosen_on_training_tasks_for_each_length_of_training(monkeypatch):
+    agent = small_optimiser(monkeypatch)
+    training = {0.1: [1.0, np.inf], 0.01: [3.0, 1.0], 0.05: [2.0, 2.0]}
+
+    def curve(agent, adapter, meta, split):
+        rate = round(adapter.rates(meta)[0].item(), 6)
+        return np.tile(training[rate] if split == "train" else [10 * rate, 20 * rate], (4, 1))
+
+    monkeypatch.setattr(learned_optimiser, "curve", curve)
+    found = learned_optimiser.tuned(agent, agent.adapter, rules.GradientDescent)
+    np.testing.assert_allclose(found, np.tile([1.0, 0.2], (4, 1)))
+
+
+def test_the_learned_optimiser_learns_and_the_others_do_not(monkeypatch):
+    agent = small_optimiser(monkeypatch)
+    monkeypatch.setattr(Run, "make", lambda run: agent)
+    table = learned_optimiser.TABLE
+    run = replace(run_of(table, table.row("quadratics: Adam"), 0, 1.0), iterations=2)
+    cells = tuple(Cell(f"c{number}", exam=None) for number in range(2))
+    for name, iterations in (("quadratics: gradient descent", 0), ("quadratics: learned optimiser", 2)):
+        numbers = learned_optimiser.reading(Row(name, {}, cells), run, 1.0)
+        assert list(numbers) == ["c0", "c1"]
+        assert len(numbers["c0"].values) == 4
+        assert numbers["c1"].mean == pytest.approx(np.mean(numbers["c1"].values))
+        assert agent.iteration == iterations
 
 
 def test_running_times_are_ratios_to_first_order_maml(monkeypatch):

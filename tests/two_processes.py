@@ -41,6 +41,9 @@ RUNS: dict[str, Callable[[], Agent]] = {
     "sine": lambda: metarl.MetaSGD(*SINE, **ANY),
     "TURTLE": lambda: metarl.TURTLE(*SINE, inner_steps=3, inner_clip=10.0, **ANY),
     "LSTM": lambda: metarl.MetaLSTM(*SINE, inner_steps=2, **ANY),
+    "learned optimiser": lambda: metarl.LearnedOptimiser(
+        *SINE, inner_steps=5, outer=metarl.TruncatedBackpropagation(unroll=2), **ANY
+    ),
     "Alpha MAML": lambda: metarl.AlphaMAML(*SINE, rate=1e-3, **ANY),
     # so small a batch has wild hypergradients
     "Alpha MAML on policies": lambda: metarl.AlphaMAML(*NAVIGATION, rate=0.1, outer=ALPHA_TRPO, **POLICY),

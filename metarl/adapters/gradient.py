@@ -53,7 +53,8 @@ class GradientAdapter(Adapter):
         first_order: treat gradients and losses as constants in the meta-gradient, as first-order MAML and the LSTM
             meta-learner do.
         clip: clip every entry of the gradients, an infinite one too, to plus or minus this (TURTLE's code: 10), or None.
-        start: draws where each task begins, the last of its experiences then; None to begin all at the meta-learned theta.
+        start: draws where each task begins, by noise that is the last of its experiences; None to begin all at the
+            meta-learned theta.
 
     Raises:
         ConfigError: ``steps`` or ``clip`` is out of range, the rule was built for another network, or starts are drawn for
@@ -126,33 +127,39 @@ class GradientAdapter(Adapter):
             position: where to go on from; None to begin.
         """
         kept, count = Adaptation(), self.problem.count(tasks)
-        drawn = None if self.start is None or position is not None else self.start.draw(count, generator)
-        if drawn is not None:
-            position = self._at(meta, drawn)
-        self._unroll(meta, kept, self.steps if steps is None else steps, count, tasks, generator, position=position)
-        if drawn is not None:
-            kept.experiences.append(drawn)
+        noise = [] if position is not None else self._noise(count, generator)
+        if noise:
+            position = self._begin(meta, noise[0])
+        steps = self.steps if steps is None else steps
+        self._unroll(meta, kept, steps, count, tasks, generator, position=position)
+        kept.experiences.extend(noise)
         return kept
 
     def first_state(self, meta: Meta) -> State:
         """Return the rule's state before the first step at the meta-learned theta, without a task axis."""
         return functional_call(self._methods, self._rule_values(meta), ("initial_state", meta["theta"]))
 
-    def _at(self, meta: Meta, starts: Tensor) -> Position:
-        """Return the position of tasks that begin at starts of shape (tasks, P)."""
+    def _begin(self, meta: Meta, noise: Tensor) -> Position:
+        """Return the position of tasks that begin where noise of shape (tasks, P) leads to."""
+        assert self.start is not None
+        starts = self.start.of(meta["theta"], noise)
         return Position(starts, torch.vmap(lambda theta: self.first_state({**meta, "theta": theta}))(starts), 0)
 
+    def _noise(self, count: int, generator: torch.Generator) -> list[Tensor]:
+        """Return the noise that tasks begin from; none if they all begin at the meta-learned theta."""
+        return [] if self.start is None else [self.start.noise(count, generator)]
+
     def experiences(self, tasks: Tasks, generator: torch.Generator) -> list[Any]:
-        """Return the support experience of each step, the whole support set if its moments are used, and starts if drawn."""
-        starts = [] if self.start is None else [self.start.draw(self.problem.count(tasks), generator)]
+        """Return each step's support experience, the whole support set if its moments are used, and the noise of starts."""
+        noise = self._noise(self.problem.count(tasks), generator)
         collected = [self.problem.collect(unneeded, tasks, "support", generator) for _ in range(self.steps)]
-        return collected + ([self.problem.support_inputs(tasks)] if self.learner.batch_norm == "support" else []) + starts
+        return collected + ([self.problem.support_inputs(tasks)] if self.learner.batch_norm == "support" else []) + noise
 
     def replay(self, meta: Meta, experiences: list[Any], count: int, path: list[Any] | None = None) -> Adapted:
         """Return the tasks' theta, shape (tasks, P), and moments, on kept experience; see ``Adapter``."""
         position = None
         if self.start is not None:
-            experiences, position = experiences[:-1], self._at(meta, experiences[-1])
+            experiences, position = experiences[:-1], self._begin(meta, experiences[-1])
         kept = Adaptation(experiences=experiences)
         steps = len(experiences) - (self.learner.batch_norm == "support")
         self._unroll(meta, kept, steps, count, path=path, position=position)

@@ -49,12 +49,14 @@ def train_reversibly(
         groups: the group of each coordinate, shape (P,), int64, such as ``layout.layer_index()``; needed if there are several.
 
     Raises:
-        ConfigError: shapes that do not fit, a momentum out of range, or (in the backward run) a loss that does not repeat itself.
+        ConfigError: shapes that do not fit, a momentum out of range, or (from the backward run) a loss that does not repeat
+            itself.
         NonFiniteError: a gradient or parameter that is not finite, or above 8,192.
 
     Example:
         >>> rates = torch.full((50,), 0.5, requires_grad=True)
-        >>> trained = train_reversibly(lambda theta, step: (theta - 1).square().sum(), torch.zeros(2), rates, torch.full((50,), 0.5))
+        >>> momentum = torch.full((50,), 0.5)
+        >>> trained = train_reversibly(lambda theta, step: (theta - 1).square().sum(), torch.zeros(2), rates, momentum)
         >>> (trained - 2).square().sum().backward()
         >>> rates.grad.shape
         torch.Size([50])
@@ -62,7 +64,7 @@ def train_reversibly(
     _require_shapes(theta, rates, momentum, groups)
     table = rates if rates.ndim == 2 else rates[:, None]
     where = torch.zeros(len(theta), dtype=torch.long, device=theta.device) if groups is None else groups
-    result: Tensor = _Training.apply(loss, where, theta, table, momentum, *parameters)  # type: ignore[no-untyped-call]
+    result: Tensor = _Training.apply(loss, where, theta, table, momentum, *parameters)
     return result
 
 
@@ -87,7 +89,7 @@ class _Training(torch.autograd.Function):
         return _as(position, theta)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         groups, theta, rates, position, velocity, *parameters = ctx.saved_tensors
         buffer = ctx.buffer.copy()  # a graph may be kept for another backward pass

@@ -92,7 +92,7 @@ class TruncatedBackpropagation(OuterLoop):
         if not flight:
             return
         count = len(flight["theta"]) if flight.keys() == IN_FLIGHT else 0
-        rows = all(isinstance(leaf, Tensor) and len(leaf) == count for leaf in (*flight["rule"], *flight["tasks"]))
+        rows = all(isinstance(leaf, Tensor) and len(leaf) == count for leaf in tree_leaves([flight["rule"], flight["tasks"]]))
         if not rows or flight["theta"].shape != (count, size) or type(flight["step"]) is not int:
             raise CheckpointError(
                 "the checkpoint is damaged: its trainings under way are not of this agent's theta; use an earlier checkpoint"
@@ -118,8 +118,8 @@ class TruncatedBackpropagation(OuterLoop):
             return losses.mean(), (losses[-1].mean(), adaptation.adapted[-1][0], adaptation.states[-1])
 
         values = {name: value.detach() for name, value in _moving(meta).items()}
-        gradients, (loss, (last, *end)) = grad_and_value(segment, has_aux=True)(values)
-        end = Position(*end, step=taken + steps)
+        gradients, (loss, (last, theta, rule)) = grad_and_value(segment, has_aux=True)(values)
+        end = Position(theta, rule, taken + steps)
         gradients = {name: processes.mean(value) for name, value in gradients.items()}
         loss, last, norm = processes.mean(loss.detach()), processes.mean(last.detach()), total_norm(gradients)
         require_finite("loss along the way or its meta-gradient", loss, norm)
@@ -152,9 +152,9 @@ class TruncatedBackpropagation(OuterLoop):
         if not in_flight:
             return batch.query, None
         rows = processes.rows_of_this(len(in_flight["theta"]))
-        tasks = tree_unflatten([leaf[rows] for leaf in in_flight["tasks"]], tree_flatten(batch.query)[1])
+        tasks = tree_unflatten([leaf[rows] for leaf in in_flight["tasks"].values()], tree_flatten(batch.query)[1])
         structure = tree_flatten(adapter.first_state(meta))[1]
-        rule = tree_unflatten([leaf[rows] for leaf in in_flight["rule"]], structure)
+        rule = tree_unflatten([leaf[rows] for leaf in in_flight["rule"].values()], structure)
         return tasks, Position(in_flight["theta"][rows], rule, in_flight["step"])
 
 
@@ -164,10 +164,10 @@ def _moving(meta: Meta) -> Meta:
 
 
 def _kept(position: Position, tasks: Tasks) -> dict[str, Any]:
-    """Return all processes' trainings as a checkpoint holds them: lists of tensors in the place of other containers."""
+    """Return all processes' trainings as a checkpoint holds them: numbered tensors in the place of other containers."""
 
-    def leaves(tree: Any) -> list[Tensor]:
-        return [processes.everybodys(leaf.detach()) for leaf in tree_leaves(tree)]
+    def leaves(tree: Any) -> dict[str, Tensor]:
+        return {str(number): processes.everybodys(leaf.detach()) for number, leaf in enumerate(tree_leaves(tree))}
 
     return {
         "step": position.step,

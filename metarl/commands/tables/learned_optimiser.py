@@ -95,7 +95,7 @@ def curve(agent: "Agent", adapter: "GradientAdapter", meta: "Meta", split: str) 
             position = Position(walked.adapted[-1][0], walked.states[-1], step)
             if step in [times * adapter.steps for times in HORIZONS]:
                 columns.append(adapter.losses(meta, walked.adapted[-1], tasks.query))
-    return torch.stack(columns, 1).nan_to_num(torch.inf).double().cpu().numpy()
+    return torch.stack(columns, 1).nan_to_num(torch.inf, torch.inf).double().cpu().numpy()
 
 
 TABLE = Table(
