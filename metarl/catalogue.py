@@ -39,10 +39,28 @@ def agents() -> list[AgentEntry]:
             idle=("first_order",),  # nothing is differentiated twice
         ),
         AgentEntry(
+            "learned-optimiser",
+            "an LSTM trains networks from random weights",
+            "metarl.agents:LearnedOptimiser",
+            outer_loops=("truncated_backpropagation", "gradient_descent"),
+        ),
+        AgentEntry(
             "protonet",
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
         ),
+        AgentEntry("matching-net", "Matching Networks: attention over the support set", "metarl.agents:MatchingNet"),
+        AgentEntry("siamese-net", "Siamese networks: pairs are verified to be of one class", "metarl.agents:SiameseNet"),
+        AgentEntry("relation-net", "Relation Networks: how to compare is learned too", "metarl.agents:RelationNet"),
+        AgentEntry("semi-protonet", "prototypes that unlabelled images refine", "metarl.agents:SemiProtoNet"),
+        AgentEntry("mann", "an LSTM that writes and reads an external memory", "metarl.agents:MANN"),
+        AgentEntry("lstm", "an LSTM that reads examples with their labels", "metarl.agents:LSTM"),
+        AgentEntry("snail", "SNAIL: causal convolutions and attention over the support set", "metarl.agents:SNAIL"),
+        AgentEntry(
+            "neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"
+        ),
+        AgentEntry("lwa", "a user's engagements set a linear classifier's weights", "metarl.agents:LWA"),
+        AgentEntry("nlba", "a user's engagements set a network's biases", "metarl.agents:NLBA"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -65,7 +83,21 @@ def adapters() -> list[Entry]:
     return [
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
+        Entry("soft-k-means", "prototypes that unlabelled examples refine", "metarl.adapters:SoftKMeans"),
+        Entry("distractor-cluster", "the same, with a cluster of what is of no class", "metarl.adapters:DistractorCluster"),
+        Entry("masked-soft-k-means", "the same, with learned masks", "metarl.adapters:MaskedSoftKMeans"),
+        Entry("lwa", "a linear classifier of class means' weights", "metarl.adapters:LinearWeightAdaptation"),
+        Entry("nlba", "a network with biases of class means", "metarl.adapters:NonlinearBiasAdaptation"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
+        Entry("matching", "attention over the support examples", "metarl.adapters:Matching"),
+        Entry("siamese", "verified pairs of a query and a support example", "metarl.adapters:Siamese"),
+        Entry("relation", "a learned score of feature maps side by side", "metarl.adapters:Relation"),
+        Entry("mann", "a memory, written by least recent use and read by content", "metarl.adapters:MANNReader"),
+        Entry("lstm", "an LSTM's hidden and cell states", "metarl.adapters:LSTMReader"),
+        Entry("snail", "causal convolutions and attention over the support set", "metarl.adapters.memory:SNAIL"),
+        Entry(
+            "neural-process", "a distribution of values from the encoded support set", "metarl.adapters.memory:NeuralProcess"
+        ),
     ]
 
 
@@ -87,6 +119,13 @@ def outer_loops() -> list[OuterEntry]:
             "pretraining", "one classifier of all training classes", "metarl.outer:Pretraining", ("predictors",), "pretraining"
         ),
         OuterEntry("reptile", "towards where the tasks' inner steps lead", "metarl.outer:Reptile"),
+        OuterEntry(
+            "truncated_backpropagation",
+            "a rule's losses along long trainings, in segments",
+            "metarl.outer:TruncatedBackpropagation",
+            ("predictors",),
+            "truncated",
+        ),
     ]
 
 
@@ -97,6 +136,7 @@ def rules() -> list[Entry]:
         Entry("meta-sgd", "a learned rate for every parameter", "metarl.rules:MetaSGD"),
         Entry("lstm", "an LSTM gates every parameter's steps", "metarl.rules:MetaLSTM"),
         Entry("turtle", "a small network writes every parameter's update", "metarl.rules:TURTLE"),
+        Entry("learned-optimiser", "an LSTM makes updates of each coordinate's gradients", "metarl.rules:LearnedOptimiser"),
         Entry("adam", "Adam's steps, nothing learned", "metarl.rules:Adam"),
     ]
 
@@ -120,6 +160,14 @@ def families() -> list[FamilyEntry]:
             {"max_episode_steps": 20},
         ),
         FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
+        FamilyEntry(
+            "metarl/Quadratics-v0", "episodes: random quadratics to minimise", "metarl.supervised.quadratics:Quadratics"
+        ),
+        FamilyEntry(
+            "metarl/Recommendation-v0",
+            "episodes: synthetic users who engage with items or not",
+            "metarl.supervised.recommendation:Recommendation",
+        ),
         FamilyEntry("metarl/Omniglot-v0", "episodes: handwritten characters", "metarl.supervised.omniglot:Omniglot"),
         FamilyEntry("metarl/MiniImageNet-v0", "episodes: small photographs", "metarl.supervised.miniimagenet:MiniImageNet"),
         FamilyEntry("metarl/CUB-v0", "episodes: birds", "metarl.supervised.cub:CUB"),
@@ -132,6 +180,8 @@ def networks() -> list[Entry]:
     return [
         Entry("MlpPolicy", "a perceptron that gives an action distribution", "metarl.networks:mlp"),
         Entry("MLP", "a perceptron: of sine waves 1-40-40-1", "metarl.supervised.networks:regressor"),
+        Entry("Linear", "a linear map without bias: of quadratics", "metarl.supervised.networks:linear"),
         Entry("Conv4", "the few-shot papers' four convolutions", "metarl.supervised.networks:conv4"),
+        Entry("Koch", "Koch's Siamese network, of images of 105x105", "metarl.supervised.networks:koch"),
         Entry("ResNet12", "four residual blocks of three convolutions", "metarl.supervised.networks:resnet12"),
     ]

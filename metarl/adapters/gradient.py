@@ -8,7 +8,7 @@ import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.func import functional_call, grad_and_value
 
 from metarl.adapters.base import Adaptation, Adapter, Meta, averages, initial_values, shared, unneeded, with_averages
 from metarl.adapters.methods import Methods
+from metarl.adapters.starts import DrawnStart
 from metarl.errors import ConfigError, require_positive
 from metarl.learner import Averages, Learner
 from metarl.problems.base import Problem, Tasks
@@ -25,6 +26,20 @@ from metarl.rules.base import State, UpdateRule
 Adapted = tuple[Tensor, Averages]
 """A task's theta, shape (P,), and the moments that its normalisation layers use instead of the batch's own."""
 RULE = "rule."
+
+
+class Position(NamedTuple):
+    """Where tasks are on their way, for steps that go on from there.
+
+    Attributes:
+        theta: shape (tasks, P).
+        state: the rule's, the task axis first.
+        step: how many steps they have taken.
+    """
+
+    theta: Tensor
+    state: State
+    step: int
 
 
 class GradientAdapter(Adapter):
@@ -38,9 +53,11 @@ class GradientAdapter(Adapter):
         first_order: treat gradients and losses as constants in the meta-gradient, as first-order MAML and the LSTM
             meta-learner do.
         clip: clip every entry of the gradients, an infinite one too, to plus or minus this (TURTLE's code: 10), or None.
+        start: draws where each task begins, the last of its experiences then; None to begin all at the meta-learned theta.
 
     Raises:
-        ConfigError: ``steps`` or ``clip`` is out of range, or the rule was built for another network.
+        ConfigError: ``steps`` or ``clip`` is out of range, the rule was built for another network, or starts are drawn for
+            policies.
     """
 
     def __init__(
@@ -51,6 +68,7 @@ class GradientAdapter(Adapter):
         steps: int = 1,
         first_order: bool = False,
         clip: float | None = None,
+        start: DrawnStart | None = None,
     ) -> None:
         require_positive(**({} if clip is None else {"inner_clip": clip}))
         if steps < 0 or int(steps) != steps:
@@ -60,10 +78,13 @@ class GradientAdapter(Adapter):
                 f"rule={type(rule).__name__} was built for {rule.layout.size} parameters, but the network's adapted ones are "
                 f"{learner.layout.size}: build it with the learner's own layout"
             )
+        if start is not None and problem.on_policy:
+            raise ConfigError("tasks that begin anew each are for predictors: choose a family of few-shot episodes")
         super().__init__(problem, learner, steps)
         self._set_rule(rule)
         self.first_order = first_order
         self.clip = clip
+        self.start = start
 
     def _set_rule(self, rule: UpdateRule) -> None:
         self._methods = Methods.of(rule)
@@ -85,25 +106,56 @@ class GradientAdapter(Adapter):
         meta = initial_values(self.learner, network)
         return meta | {f"{RULE}{name}": value.detach().clone().to(meta["theta"]) for name, value in rule.named_parameters()}
 
-    def adapt(self, meta: Meta, tasks: Tasks, generator: torch.Generator, steps: int | None = None) -> Adaptation:
+    def adapt(
+        self,
+        meta: Meta,
+        tasks: Tasks,
+        generator: torch.Generator,
+        steps: int | None = None,
+        position: Position | None = None,
+    ) -> Adaptation:
         """Adapt to every task, collecting each step's support experience with the parameters before it.
 
-        Differentiable in ``meta`` unless under ``torch.no_grad``; sampling itself never is. See ``Adapter`` for the arguments.
+        Differentiable in ``meta`` unless under ``torch.no_grad``; sampling itself never is.
+
+        Args:
+            meta: the meta-parameters.
+            tasks: the meta-batch.
+            generator: the source of the experience's noise, and of starts that are drawn.
+            steps: other than in training; None for as many.
+            position: where to go on from; None to begin.
         """
-        kept = Adaptation()
-        self._unroll(meta, kept, self.steps if steps is None else steps, self.problem.count(tasks), tasks, generator)
+        kept, count = Adaptation(), self.problem.count(tasks)
+        drawn = None if self.start is None or position is not None else self.start.draw(count, generator)
+        if drawn is not None:
+            position = self._at(meta, drawn)
+        self._unroll(meta, kept, self.steps if steps is None else steps, count, tasks, generator, position=position)
+        if drawn is not None:
+            kept.experiences.append(drawn)
         return kept
 
+    def first_state(self, meta: Meta) -> State:
+        """Return the rule's state before the first step at the meta-learned theta, without a task axis."""
+        return functional_call(self._methods, self._rule_values(meta), ("initial_state", meta["theta"]))
+
+    def _at(self, meta: Meta, starts: Tensor) -> Position:
+        """Return the position of tasks that begin at starts of shape (tasks, P)."""
+        return Position(starts, torch.vmap(lambda theta: self.first_state({**meta, "theta": theta}))(starts), 0)
+
     def experiences(self, tasks: Tasks, generator: torch.Generator) -> list[Any]:
-        """Return the support experience of each step, and the whole support set if its moments are used."""
+        """Return the support experience of each step, the whole support set if its moments are used, and starts if drawn."""
+        starts = [] if self.start is None else [self.start.draw(self.problem.count(tasks), generator)]
         collected = [self.problem.collect(unneeded, tasks, "support", generator) for _ in range(self.steps)]
-        return collected + ([self.problem.support_inputs(tasks)] if self.learner.batch_norm == "support" else [])
+        return collected + ([self.problem.support_inputs(tasks)] if self.learner.batch_norm == "support" else []) + starts
 
     def replay(self, meta: Meta, experiences: list[Any], count: int, path: list[Any] | None = None) -> Adapted:
         """Return the tasks' theta, shape (tasks, P), and moments, on kept experience; see ``Adapter``."""
+        position = None
+        if self.start is not None:
+            experiences, position = experiences[:-1], self._at(meta, experiences[-1])
         kept = Adaptation(experiences=experiences)
         steps = len(experiences) - (self.learner.batch_norm == "support")
-        self._unroll(meta, kept, steps, count, path=path)
+        self._unroll(meta, kept, steps, count, path=path, position=position)
         adapted: Adapted = kept.adapted[-1]
         return adapted
 
@@ -121,10 +173,13 @@ class GradientAdapter(Adapter):
         tasks: Tasks = None,
         generator: torch.Generator | None = None,
         path: list[Any] | None = None,
+        position: Position | None = None,
     ) -> None:
-        theta, call = meta["theta"], partial(functional_call, self._methods, self._rule_values(meta))
+        call = partial(functional_call, self._methods, self._rule_values(meta))
         keeps_support = self.learner.batch_norm == "support"
-        state = call(("initial_state", theta))
+        # at the learned theta every task has the same theta and state: one shared copy is faster to differentiate
+        shares_start = position is None
+        theta, state, taken = position or Position(meta["theta"], self.first_state(meta), 0)
         if keeps_support:
             support = self.problem.support_inputs(tasks) if generator is not None else kept.experiences[-1]
 
@@ -157,11 +212,10 @@ class GradientAdapter(Adapter):
                 with self.clock("sampling"):
                     apply = self.together(meta, detached)
                     kept.experiences.append(self.problem.collect(apply, tasks, "support", generator))
-            # before the first step every task has the same theta and state: one shared copy is faster to differentiate
-            axis = None if step == 0 else 0
+            axis = None if step == 0 and shares_start else 0
             batched = torch.vmap(inner_step, in_dims=(axis, axis, 0, None))
             with self.clock("adaptation") if generator is not None else nullcontext():
-                theta, state, loss = batched(theta, state, kept.experiences[step], step)
+                theta, state, loss = batched(theta, state, kept.experiences[step], taken + step)
             if path is not None:  # the value is the true one, the derivative that of this replay
                 theta = path[step + 1][0] + (theta - theta.detach())
             kept.losses.append(loss.detach())
