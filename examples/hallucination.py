@@ -43,7 +43,7 @@ class HallucinatingNet(metarl.ProtoNet):
         return Hallucination(features)
 
 
-def main(root: str = "data", iterations: int = 1000, tasks: int = 600) -> list[metarl.Evaluation]:
+def main(root: str = "data", iterations: int = 600, tasks: int = 600) -> list[metarl.Evaluation]:
     """Train with and without imagined examples alike; return both evaluations on unseen characters, one image of each."""
     options = {"env_kwargs": {"root": root, "train_ways": 10, "queries": 5}, "policy_kwargs": {"downsampling": "stride"}}
     evaluations = []

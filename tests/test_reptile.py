@@ -66,7 +66,7 @@ def test_it_goes_a_fraction_of_the_way_to_the_mean_of_the_adapted_parameters(wor
     mean = batch.adaptation.adapted[-1][0].mean(0)
     outcome = followed(agent, batch)
     torch.testing.assert_close(outcome.meta["theta"], mean, rtol=0, atol=1e-12)  # all the way
-    assert outcome.metrics["distance"].item() == pytest.approx((mean - theta).norm().item())
+    assert outcome.metrics["gradient_norm"].item() == pytest.approx((mean - theta).norm().item())
     loss = agent.adapter.losses(agent.meta, batch.adaptation.adapted[-1], batch.query).mean()
     assert outcome.loss.item() == pytest.approx(loss.item(), rel=1e-12)
     # with the adaptation at hand nothing is adapted again, and the same comes out
@@ -117,7 +117,7 @@ def test_the_fraction_falls_linearly_to_nought_and_stays_there():
         agent.meta = outcome.meta
         fractions.append(outcome.metrics["fraction"])
         way = (outcome.meta["theta"] - before).norm().item()
-        assert way == pytest.approx(fractions[-1] * outcome.metrics["distance"].item())
+        assert way == pytest.approx(fractions[-1] * outcome.metrics["gradient_norm"].item())
     assert fractions == [0.5, 0.375, 0.25, 0.125, 0.0, 0.0]
 
 

@@ -147,5 +147,6 @@ class Reptile(OuterLoop):
         steps = state["steps"]
         fraction = self.fraction * (1.0 if self.anneal_over is None else max(0.0, 1 - steps / self.anneal_over))
         moved = {**meta, "theta": meta["theta"] + fraction * direction}
-        metrics: dict[str, float | Tensor] = {"fraction": fraction, "distance": distance}
+        # the paper takes the way for a gradient
+        metrics: dict[str, float | Tensor] = {"fraction": fraction, "gradient_norm": distance}
         return Outcome(moved, loss, batch.adaptation, batch.query, metrics), {"steps": steps + 1}
