@@ -31,7 +31,7 @@ VALIDATION_ALPHABETS = ("Hebrew", "Mkhedruli_(Georgian)", "Armenian", "Early_Ara
 
 
 class Omniglot(ImageEpisodes):
-    """Omniglot: 1,623 handwritten characters of 50 alphabets, 28x28 unless asked otherwise.
+    """Omniglot: 1,623 handwritten characters of 50 alphabets, 28x28 unless asked.
 
     Ink is 1 on paper of 0; see ``ImageEpisodes`` for observation, action and reward.
 
