@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from time import process_time
 
 from rich import get_console
 from rich.console import Console
@@ -57,3 +58,26 @@ class SaveCallback(BaseCallback):
         if self.model.iteration % self._every == 0 and processes.rank() == 0:  # type: ignore[attr-defined]
             self.model.save(self._path)
         return True
+
+
+class StopAfter(BaseCallback):
+    """Ends learning after so many minutes of one core's time, whatever else the machine does, with the outer step under way.
+
+    On a machine with a core to itself and one thread it is wall-clock time, so that learners of other costs can be compared at
+    an equal budget. How many outer steps that makes depends on the machine: ``agent.iteration`` says it.
+
+    Args:
+        minutes: of processor time of this process since learning began.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__()
+        require_positive(minutes=minutes)
+        self._seconds = 60 * minutes
+        self._end = float("inf")
+
+    def _on_training_start(self) -> None:
+        self._end = process_time() + self._seconds
+
+    def _on_step(self) -> bool:
+        return process_time() < self._end

@@ -66,11 +66,11 @@ class EpisodeSource(Source):
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
         """Return one of the family's networks, a registered one, or the user's module; see ``Source``."""
         family = self.family
-        if embedding and policy_kwargs.get("head", "none") != "none":
+        if embedding and policy_kwargs.get("head", "none") not in ("none", "maps"):
             raise ConfigError(
                 f"policy_kwargs={dict(policy_kwargs)!r}: this agent compares features, its network has no head: leave it out"
             )
-        kwargs = {**policy_kwargs, **({"head": "none"} if embedding else {})}
+        kwargs = {**({"head": "none"} if embedding else {}), **policy_kwargs}
         refuse_class(policy)
         if isinstance(policy, nn.Module):
             refuse_arguments(policy, policy_kwargs)
@@ -123,6 +123,14 @@ class EpisodeSource(Source):
         """The ways of a training task, or the numbers of a target."""
         ways: int = self.family.ways_of("train")
         return ways
+
+    @property
+    def longest_support(self) -> int:
+        """The most support examples that an episode has, in training or tested."""
+        family, is_class = self.family, self.family.metric == "accuracy"
+        examples = (family.shots_of(split)[1] * (family.ways_of(split) if is_class else 1) for split in ("train", "test"))
+        most: int = max(examples)
+        return most
 
     def example_inputs(self) -> Tensor:
         """Return the support inputs of one training episode."""

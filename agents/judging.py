@@ -71,7 +71,7 @@ class Judged:
         require_steps(steps)
         source, made = self.source, self.env
         if env is not None or env_kwargs is not None:
-            made = make_env(env, env_kwargs or {}) if env is not None else self._changed_env(env_kwargs or {})
+            made = make_env(env, env_kwargs or {}) if env is not None else self.changed_env(env_kwargs or {})
             source = self.source.elsewhere(made, self.follows_ways)
         adapter = self.over(source.problem)
         steps = self.adapter.steps if steps is None else steps
@@ -92,7 +92,12 @@ class Judged:
         """Return the agent's adapter on a problem; what it does there does not count as training's time."""
         return self.adapter.over(problem)
 
-    def _changed_env(self, env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    def changed_env(self, env_kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
+        """Return a new environment like the agent's, with some arguments changed.
+
+        Raises:
+            ConfigError: the agent's environment has no id.
+        """
         if self.env.spec is None:
             raise ConfigError("env_kwargs needs an environment with an id; this agent was given one that was never registered")
         return make_env(self.env.spec.id, {**self.env.spec.kwargs, **env_kwargs})

@@ -18,8 +18,6 @@ class MetricOptions(ReadingOptions):
 class MetricAgent(ReadingAgent):
     """Compares queries with landmarks that the support set leaves in the embedding; its reader is a ``MetricReader``."""
 
-    Options = MetricOptions
-
     def adapter_pictures(self, unseen: Unseen) -> Pictures:
         """Return unseen episodes in the embedding."""
         return embedding.draw(self, unseen)

@@ -69,7 +69,8 @@ class GradientOptions(Options):
     batch_norm: Statistics = "batch"
     """Whose statistics batch-normalisation uses: the set's at hand (batch), the support set's, or running averages."""
     support_batch: int | None = None
-    """How many support examples each inner step sees, drawn with replacement; all unless given (predictors only)."""
+    """How many support examples each inner step sees, drawn with replacement; all unless given, or if there are no more
+    (predictors only)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

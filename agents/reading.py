@@ -1,5 +1,6 @@
 """Agents whose task is what a reader makes of the embedded support set: the base of metric and memory learners."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import cast
@@ -23,10 +24,15 @@ class ReadingOptions(CommonOptions):
 
 
 class ReadingAgent(Agent):
-    """Learns an embedding and what reads it; a task's support set is read once, and nothing is stepped."""
+    """Learns an embedding and what reads it; a task's support set is read once, and nothing is stepped.
+
+    Attributes:
+        embedding_shape: of one example, before it is flattened: feature maps keep their height and width.
+    """
 
     Options = ReadingOptions  # type: ignore[assignment]
     embeds = True
+    embedding_shape: tuple[int, ...]
 
     @abstractmethod
     def make_reader(self, features: int, outputs: int) -> SupportReader:
@@ -42,7 +48,8 @@ class ReadingAgent(Agent):
         learner = Learner(network, "all", self.options.batch_norm)
         with torch.no_grad():
             theta, shared, averages = learner.initial(network)
-            features = learner(theta, shared, self.source.example_inputs(), averages).flatten(1).shape[1]
+            self.embedding_shape = tuple(learner(theta, shared, self.source.example_inputs(), averages).shape[1:])
+        features = math.prod(self.embedding_shape)
         reader = self.make_reader(features, self.source.outputs)
         if not reader.follows_ways:
             self.source.require_same_ways()

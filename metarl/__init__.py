@@ -18,7 +18,12 @@ from metarl.registry import register_table as register_table
 
 if TYPE_CHECKING:
     from metarl.adapters import Adapter as Adapter
+    from metarl.agents import LSTM as LSTM
+    from metarl.agents import LWA as LWA
     from metarl.agents import MAML as MAML
+    from metarl.agents import MANN as MANN
+    from metarl.agents import NLBA as NLBA
+    from metarl.agents import SNAIL as SNAIL
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
     from metarl.agents import AlphaMAML as AlphaMAML
@@ -27,11 +32,17 @@ if TYPE_CHECKING:
     from metarl.agents import Evaluation as Evaluation
     from metarl.agents import Finetuning as Finetuning
     from metarl.agents import LearnedOptimiser as LearnedOptimiser
+    from metarl.agents import MatchingNet as MatchingNet
     from metarl.agents import MetaLSTM as MetaLSTM
     from metarl.agents import MetaLSTM2 as MetaLSTM2
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.agents import NearestNeighbour as NearestNeighbour
+    from metarl.agents import NeuralProcess as NeuralProcess
     from metarl.agents import ProtoNet as ProtoNet
+    from metarl.agents import RelationNet as RelationNet
+    from metarl.agents import Reptile as Reptile
+    from metarl.agents import SemiProtoNet as SemiProtoNet
+    from metarl.agents import SiameseNet as SiameseNet
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
@@ -51,8 +62,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LearnedOptimiser MAML MetaLSTM "
-    "MetaLSTM2 MetaSGD NearestNeighbour ProtoNet TURTLE TrainFromScratch learn_side_by_side",
+    "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM LWA LearnedOptimiser MAML "
+    "MANN MatchingNet MetaLSTM MetaLSTM2 MetaSGD NLBA NearestNeighbour NeuralProcess ProtoNet RelationNet "
+    "Reptile SNAIL SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

@@ -32,6 +32,13 @@ def agents() -> list[AgentEntry]:
             outer_loops=("hypergradient_descent",),
         ),
         AgentEntry(
+            "reptile",
+            "Adam's steps, from a start that moves to where they lead",
+            "metarl.agents:Reptile",
+            outer_loops=("reptile",),
+            idle=("first_order",),  # nothing is differentiated twice
+        ),
+        AgentEntry(
             "learned-optimiser",
             "an LSTM trains networks from random weights",
             "metarl.agents:LearnedOptimiser",
@@ -42,6 +49,18 @@ def agents() -> list[AgentEntry]:
             "Prototypical Networks: the nearest mean of a class",
             "metarl.agents:ProtoNet",
         ),
+        AgentEntry("matching-net", "Matching Networks: attention over the support set", "metarl.agents:MatchingNet"),
+        AgentEntry("siamese-net", "Siamese networks: pairs are verified to be of one class", "metarl.agents:SiameseNet"),
+        AgentEntry("relation-net", "Relation Networks: how to compare is learned too", "metarl.agents:RelationNet"),
+        AgentEntry("semi-protonet", "prototypes that unlabelled images refine", "metarl.agents:SemiProtoNet"),
+        AgentEntry("mann", "an LSTM that writes and reads an external memory", "metarl.agents:MANN"),
+        AgentEntry("lstm", "an LSTM that reads examples with their labels", "metarl.agents:LSTM"),
+        AgentEntry("snail", "SNAIL: causal convolutions and attention over the support set", "metarl.agents:SNAIL"),
+        AgentEntry(
+            "neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"
+        ),
+        AgentEntry("lwa", "a user's engagements set a linear classifier's weights", "metarl.agents:LWA"),
+        AgentEntry("nlba", "a user's engagements set a network's biases", "metarl.agents:NLBA"),
         AgentEntry(
             "scratch",
             "baseline: a new network for every task",
@@ -64,7 +83,21 @@ def adapters() -> list[Entry]:
     return [
         Entry("gradient", "inner steps of an update rule", "metarl.adapters:GradientAdapter"),
         Entry("prototypes", "squared distances to the classes' mean features", "metarl.adapters:Prototypes"),
+        Entry("soft-k-means", "prototypes that unlabelled examples refine", "metarl.adapters:SoftKMeans"),
+        Entry("distractor-cluster", "the same, with a cluster of what is of no class", "metarl.adapters:DistractorCluster"),
+        Entry("masked-soft-k-means", "the same, with learned masks", "metarl.adapters:MaskedSoftKMeans"),
+        Entry("lwa", "a linear classifier of class means' weights", "metarl.adapters:LinearWeightAdaptation"),
+        Entry("nlba", "a network with biases of class means", "metarl.adapters:NonlinearBiasAdaptation"),
         Entry("nearest-neighbour", "cosines with every support example's features", "metarl.adapters:NearestNeighbour"),
+        Entry("matching", "attention over the support examples", "metarl.adapters:Matching"),
+        Entry("siamese", "verified pairs of a query and a support example", "metarl.adapters:Siamese"),
+        Entry("relation", "a learned score of feature maps side by side", "metarl.adapters:Relation"),
+        Entry("mann", "a memory, written by least recent use and read by content", "metarl.adapters:MANNReader"),
+        Entry("lstm", "an LSTM's hidden and cell states", "metarl.adapters:LSTMReader"),
+        Entry("snail", "causal convolutions and attention over the support set", "metarl.adapters.memory:SNAIL"),
+        Entry(
+            "neural-process", "a distribution of values from the encoded support set", "metarl.adapters.memory:NeuralProcess"
+        ),
     ]
 
 
@@ -85,6 +118,7 @@ def outer_loops() -> list[OuterEntry]:
         OuterEntry(
             "pretraining", "one classifier of all training classes", "metarl.outer:Pretraining", ("predictors",), "pretraining"
         ),
+        OuterEntry("reptile", "towards where the tasks' inner steps lead", "metarl.outer:Reptile"),
         OuterEntry(
             "truncated_backpropagation",
             "a rule's losses along long trainings, in segments",
@@ -129,6 +163,11 @@ def families() -> list[FamilyEntry]:
         FamilyEntry(
             "metarl/Quadratics-v0", "episodes: random quadratics to minimise", "metarl.supervised.quadratics:Quadratics"
         ),
+        FamilyEntry(
+            "metarl/Recommendation-v0",
+            "episodes: synthetic users who engage with items or not",
+            "metarl.supervised.recommendation:Recommendation",
+        ),
         FamilyEntry("metarl/Omniglot-v0", "episodes: handwritten characters", "metarl.supervised.omniglot:Omniglot"),
         FamilyEntry("metarl/MiniImageNet-v0", "episodes: small photographs", "metarl.supervised.miniimagenet:MiniImageNet"),
         FamilyEntry("metarl/CUB-v0", "episodes: birds", "metarl.supervised.cub:CUB"),
@@ -143,5 +182,6 @@ def networks() -> list[Entry]:
         Entry("MLP", "a perceptron: of sine waves 1-40-40-1", "metarl.supervised.networks:regressor"),
         Entry("Linear", "a linear map without bias: of quadratics", "metarl.supervised.networks:linear"),
         Entry("Conv4", "the few-shot papers' four convolutions", "metarl.supervised.networks:conv4"),
+        Entry("Koch", "Koch's Siamese network, of images of 105x105", "metarl.supervised.networks:koch"),
         Entry("ResNet12", "four residual blocks of three convolutions", "metarl.supervised.networks:resnet12"),
     ]

@@ -32,7 +32,8 @@ class Evaluation:
         values: per task, after each of ``steps``, shape (tasks, measured steps).
         steps: the numbers of inner steps: 0, 1, ..., or some of them where there are many; (0,) where there are none.
         batch_norm: whose statistics batch-normalisation used; None without it.
-        stage: what ``steps`` counts, ``"inner step"``; ``"support set"`` where adapting is one look at it.
+        stage: what ``steps`` counts, ``"inner step"``; ``"support set"`` where adapting is one look at it; ``"instance"`` where
+            ``steps`` are the first, second, ... presentation of a class.
     """
 
     metric: str
@@ -78,11 +79,15 @@ class Evaluation:
         lines = [f"{self.metric} on {len(self.values)} unseen task{'s' * (len(self.values) > 1)} ({known})"]
         for step, mean, half, median in zip(self.steps, self.mean, self.ci95, self.median, strict=True):
             interval = f" +- {half:.3f}, median {median:.3f}" if np.isfinite(half) else ""
-            after = f"{step} inner step{'s' if step != 1 else ' '}" if self.stage == "inner step" else f"the {self.stage}"
-            lines.append(f"  after {after}: {mean:9.3f}{interval}")
+            lines.append(f"  {self._when(step)}: {mean:9.3f}{interval}")
         if self.batch_norm is not None:
             lines.append(f"  batch-normalisation with {STATISTICS[self.batch_norm]}")
         return "\n".join(lines)
+
+    def _when(self, step: int) -> str:
+        if self.stage == "inner step":
+            return f"after {step} inner step{'s' if step != 1 else ' '}"
+        return f"at {self.stage} {step}" if self.stage == "instance" else f"after the {self.stage}"
 
 
 def measured_steps(steps: int) -> list[int]:
@@ -98,6 +103,18 @@ def measure_steps(adapter: Adapter, meta: Meta, adaptation: Adaptation, query: A
     states, problem = adaptation.adapted, adapter.problem
     experiences = [*adaptation.experiences, query] if problem.on_policy else [query] * len(states)
     return [adapter.measure(meta, states[step], experiences[step]) for step in measured_steps(len(states) - 1)]
+
+
+def by_instance(values: Tensor, targets: Tensor) -> Tensor:
+    """Return means over the classes at their first, second, ... presentation, shape (tasks, instances).
+
+    Args:
+        values: of the examples of a sequence, such as whether they were predicted, shape (tasks, examples).
+        targets: their classes, of as many examples each, shape (tasks, examples).
+    """
+    order = targets.argsort(dim=1, stable=True)  # class by class, in the order of presentation within each
+    classes = int(targets.max()) + 1
+    return values.gather(1, order).view(len(values), classes, -1).mean(1)
 
 
 def evaluate(

@@ -31,11 +31,14 @@ class Episodes(NamedTuple):
         support: labelled examples to adapt to.
         query: examples that adaptation is judged by.
         unlabelled: nothing, or further inputs to adapt to, without targets, shape (tasks, unlabelled examples, ...).
+        unlabelled_targets: nothing, or what those are of: their class, or the number of ways where it is none of the episode's,
+            shape (tasks, unlabelled examples). For pictures and measures; no learner is shown it.
     """
 
     support: Examples
     query: Examples
     unlabelled: tuple[Tensor, ...] = ()
+    unlabelled_targets: tuple[Tensor, ...] = ()
 
 
 def split_index(split: str) -> int:

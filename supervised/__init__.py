@@ -7,4 +7,5 @@ from metarl.supervised.image_folder import ImageFolder as ImageFolder
 from metarl.supervised.miniimagenet import MiniImageNet as MiniImageNet
 from metarl.supervised.omniglot import Omniglot as Omniglot
 from metarl.supervised.quadratics import Quadratics as Quadratics
+from metarl.supervised.recommendation import Recommendation as Recommendation
 from metarl.supervised.sine import Sine as Sine

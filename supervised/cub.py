@@ -35,7 +35,8 @@ class CUB(ImageEpisodes):
       Classification"); `"turtle"`, 70, 15 and 15 per cent, 140, 30 and 30, shuffled by TURTLE's seed (its code shuffles
       them in the order in which the file system lists them, so that its own species cannot be told).
     - `size`: the photographs' side, or (height, width).
-    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `train_shots`, `queries`, `train_queries`, `unlabelled`, `train_unlabelled`, `distractors`,
+      `labelled`, `label_seed`, `split`, `rotations`, `reduction`, `normalisation`, `distortions`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.

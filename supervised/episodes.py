@@ -83,9 +83,18 @@ class EpisodeEnv(gym.Env[Any, Any]):
         split_index(split)
         return self.output_size
 
+    def shots_of(self, split: Split) -> tuple[int, int]:
+        """Return the fewest and the most support examples (of each class) in an episode of ``sample_episodes``."""
+        split_index(split)
+        return self.shots, self.shots
+
     @abstractmethod
     def draw_episodes(self, tasks: Tensor, generator: torch.Generator) -> Episodes:
         """Return data for tasks of shape (n, entries), on the generator's device and in their dtype."""
+
+    def draw_split_episodes(self, tasks: Tensor, split: Split, generator: torch.Generator) -> Episodes:
+        """Return the data of ``sample_episodes``: that of ``draw_episodes`` unless a family trains on other than it shows."""
+        return self.draw_episodes(tasks, generator)
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -130,7 +139,7 @@ class EpisodeEnv(gym.Env[Any, Any]):
         tasks = self.draw_episode_tasks(n, split, generator)
         if repeats > 1:
             tasks = tasks.repeat_interleave(repeats, 0)
-        return self.draw_episodes(tasks.to(dtype), generator)
+        return self.draw_split_episodes(tasks.to(dtype), split, generator)
 
     def _generator(self, split: Split) -> torch.Generator:
         """Return a generator seeded by a number of the environment's generator, another for each split."""

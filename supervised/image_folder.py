@@ -28,7 +28,8 @@ class ImageFolder(ImageEpisodes):
     - `channels`: 3 for colour, 1 for grey; images of the other kind are converted.
     - `fractions`: of the classes for training, validation and testing, where there are no split folders.
     - `seed`: of that division.
-    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `train_shots`, `queries`, `train_queries`, `unlabelled`, `train_unlabelled`, `distractors`,
+      `labelled`, `label_seed`, `split`, `rotations`, `reduction`, `normalisation`, `distortions`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.

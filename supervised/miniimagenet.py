@@ -44,7 +44,8 @@ class MiniImageNet(ImageEpisodes):
       folders must be complete. `train.txt`, `val.txt` and `test.txt` (or `miniimagenet_train.txt`, ...), one WordNet id a
       line, choose classes only: the first 600 photographs are taken, which are not Ravi and Larochelle's; those are only in
       their csv files.
-    - `ways`, `train_ways`, `shots`, `queries`, `split`, `rotations`, `reduction`, `normalisation`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `train_shots`, `queries`, `train_queries`, `unlabelled`, `train_unlabelled`, `distractors`,
+      `labelled`, `label_seed`, `split`, `rotations`, `reduction`, `normalisation`, `distortions`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.

@@ -8,13 +8,15 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.errors import ConfigError, require_positive, unknown_name
-from metarl.networks import ACTIVATIONS, CosineHead, Init, mlp
+from metarl.errors import ConfigError, require_between, require_positive, unknown_name
+from metarl.networks import ACTIVATIONS, CosineHead, Init, mlp, with_bias_transformation
 from metarl.normalisation import BatchNorm
 
-Head = Literal["linear", "cosine", "none"]
-"""The last layer: a linear classifier, one by cosines, or none, which leaves a network that ends in its features."""
+Head = Literal["linear", "cosine", "none", "maps"]
+"""The last layer: a linear classifier, one by cosines, or none, which leaves a network that ends in its features, flat; or in
+feature maps, which keep their height and width."""
 Downsampling = Literal["pool", "stride"]
+KOCH_KERNELS = (10, 7, 4, 4)
 
 
 def regressor(
@@ -24,6 +26,7 @@ def regressor(
     activation: str = "relu",
     init: Init = "truncated-normal",
     head: Literal["linear", "none"] = "linear",
+    bias_transformation: int = 0,
 ) -> nn.Module:
     """Return the sine papers' regressor: 1-40-40-1 with ReLU; see ``metarl.networks.mlp`` for the other arguments.
 
@@ -31,9 +34,11 @@ def regressor(
     """
     if head not in ("linear", "none"):
         raise unknown_name("head", head, ["linear", "none"])
+    inputs = math.prod(input_shape)
     if head == "none":
-        return nn.Sequential(*mlp(math.prod(input_shape), hidden[-1], hidden[:-1], activation, init), ACTIVATIONS[activation]())
-    return mlp(math.prod(input_shape), outputs, hidden, activation, init)
+        body = mlp(inputs, hidden[-1], hidden[:-1], activation, init, bias_transformation=bias_transformation)
+        return nn.Sequential(*body, ACTIVATIONS[activation]())
+    return mlp(inputs, outputs, hidden, activation, init, bias_transformation=bias_transformation)
 
 
 def linear(input_shape: Sequence[int], outputs: int) -> nn.Module:
@@ -47,9 +52,11 @@ def conv4(
     filters: int = 64,
     padding: int = 1,
     downsampling: Downsampling = "pool",
+    pools: int = 4,
     hidden: int | None = None,
     head: Head = "linear",
     scale: float = 2.0,
+    bias_transformation: int = 0,
 ) -> nn.Module:
     """Return the few-shot papers' Conv4: four blocks of 3x3 convolution, batch-norm, ReLU and halving; a head.
 
@@ -60,33 +67,44 @@ def conv4(
         padding: 1 as in the papers; 0 as in TURTLE's code, which leaves 576 features of an 84x84 image instead of 1600.
         downsampling: ``"pool"``, 2x2 max-pooling; ``"stride"``, convolutions of stride 2 and the mean over what is left, as
             MAML's and Alpha MAML's on Omniglot.
+        pools: how many of the blocks halve, from the first on; Relation Networks: 2, which keep a spatial extent.
         hidden: units of a linear layer before the head; Meta-SGD on Omniglot: 32.
         head: ``"linear"`` or ``"cosine"``; ``"none"`` for the features themselves, shape (images, features), as Prototypical
-            Networks take them. The other layers' initial weights are the same whatever the head.
+            Networks take them; ``"maps"`` for those of shape (images, filters, height, width), as Relation Networks do. The
+            other layers' initial weights are the same whatever the head.
         scale: of a cosine head.
+        bias_transformation: the size of a learned vector beside the features, which a linear head sees; 0 for none.
 
     Raises:
-        ConfigError: an image too small for four blocks, or an unknown name.
+        ConfigError: an image too small for four blocks, an unknown name, a hidden layer on feature maps, or a bias
+            transformation without a linear head.
     """
     channels, *size = input_shape
     require_positive(filters=filters)
+    require_between(0, 4, pools=pools)
     if downsampling not in get_args(Downsampling):
         raise unknown_name("downsampling", downsampling, get_args(Downsampling))
-    stride = 2 if downsampling == "stride" else 1
+    if head == "maps" and hidden is not None:
+        raise ConfigError(f"hidden={hidden!r} makes features flat, and feature maps are wanted: leave it out")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for block in range(1, 5):
+        halves = block <= pools
+        stride = 2 if halves and downsampling == "stride" else 1
         layers[f"conv{block}"] = nn.Conv2d(channels if block == 1 else filters, filters, 3, stride, padding)
         layers[f"norm{block}"] = BatchNorm(filters)
         layers[f"relu{block}"] = nn.ReLU()
-        if downsampling == "pool":
+        size = [(length + 2 * padding - 3) // stride + 1 for length in size]
+        if halves and downsampling == "pool":
             layers[f"pool{block}"] = nn.MaxPool2d(2)
-        size = [((length + 2 * padding - 3) // stride + 1) // (3 - stride) for length in size]
+            size = [length // 2 for length in size]
     if min(size) < 1:
         raise ConfigError(f"input_shape={tuple(input_shape)} is too small for Conv4 with padding={padding}")
+    if head == "maps":
+        return nn.Sequential(layers)
     if downsampling == "stride":
         layers["mean"] = nn.AdaptiveAvgPool2d(1)
         size = [1, 1]
-    return _with_head(layers, filters * math.prod(size), outputs, hidden, head, scale)
+    return _with_head(layers, filters * math.prod(size), outputs, hidden, head, scale, bias_transformation)
 
 
 def perceptron(
@@ -104,6 +122,64 @@ def perceptron(
         layers |= {f"linear{layer}": nn.Linear(features, width), f"norm{layer}": BatchNorm(width), f"relu{layer}": nn.ReLU()}
         features = width
     return _with_head(layers, features, outputs, None, head, scale)
+
+
+def koch(
+    input_shape: Sequence[int],
+    outputs: int,
+    filters: Sequence[int] = (64, 128, 128, 256),
+    hidden: int = 4096,
+    init: Literal["koch", "torch"] = "koch",
+    head: Head = "linear",
+    scale: float = 2.0,
+) -> nn.Module:
+    """Return the twin of Koch's Siamese network: convolutions of 10x10, 7x7, 4x4 and 4x4 with ReLU, a wide linear layer.
+
+    Koch, Zemel and Salakhutdinov 2015, "Siamese Neural Networks for One-shot Image Recognition", section 3.1: images of
+    105x105, 2x2 max-pooling between the convolutions, 4,096 units. With ``head="none"`` it ends in that layer without its
+    sigmoid, which a Siamese network's reader applies; a classifier sits on the sigmoid.
+
+    Args:
+        input_shape: (channels, height, width) of an image; 65x65 is the least.
+        outputs: classes; without a head they are of no account.
+        filters: of each convolution.
+        hidden: units of the linear layer.
+        init: ``"koch"``, the paper's: normal weights of deviation 0.01, in the linear layer 0.2, and biases around 0.5;
+            ``"torch"``, PyTorch's own, with which the sigmoids do not start out saturated.
+        head: as ``conv4``'s.
+        scale: of a cosine head.
+
+    Raises:
+        ConfigError: an image too small for the convolutions, other than four of them, or an unknown name.
+    """
+    channels, *size = input_shape
+    if len(filters) != len(KOCH_KERNELS):
+        raise ConfigError(f"filters={tuple(filters)!r} must be {len(KOCH_KERNELS)} numbers, one for each convolution")
+    require_positive(hidden=hidden, **{f"filters[{i}]": width for i, width in enumerate(filters)})
+    if init not in ("koch", "torch"):
+        raise unknown_name("init", init, ["koch", "torch"])
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for block, (kernel, width) in enumerate(zip(KOCH_KERNELS, filters, strict=True), start=1):
+        if block > 1:
+            layers[f"pool{block - 1}"] = nn.MaxPool2d(2)
+            size = [length // 2 for length in size]
+        layers[f"conv{block}"] = nn.Conv2d(channels, width, kernel)
+        layers[f"relu{block}"] = nn.ReLU()
+        channels, size = width, [length - kernel + 1 for length in size]
+        if min(size) < 1:
+            raise ConfigError(f"input_shape={tuple(input_shape)} is too small for Koch's network: give images of 65x65 or more")
+    if head == "maps":
+        return nn.Sequential(layers)
+    layers["flatten"] = nn.Flatten()
+    layers["hidden"] = nn.Linear(channels * math.prod(size), hidden)
+    if init == "koch":
+        for layer in layers.values():
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                nn.init.normal_(layer.weight, std=0.01 if isinstance(layer, nn.Conv2d) else 0.2)
+                nn.init.normal_(layer.bias, 0.5, 0.01)  # type: ignore[arg-type]
+    if head != "none":
+        layers["sigmoid"] = nn.Sigmoid()
+    return _with_head(layers, hidden, outputs, None, head, scale)
 
 
 class ResidualBlock(nn.Module):
@@ -137,6 +213,14 @@ def resnet12(
 
     Lee et al. 2019, "Meta-Learning with Differentiable Convex Optimization", section 4.1, without DropBlock.
 
+    Args:
+        input_shape: (channels, height, width) of an image.
+        outputs: classes; without a head they are of no account.
+        filters: of each block; the paper's unless given. With (16, 32, 64, 128) a step on images of 28x28 takes about as long
+            as Conv4's with 64 filters, and the network is three times as deep.
+        head: see ``conv4``.
+        scale: of a cosine head.
+
     Raises:
         ConfigError: an image too small to be halved once a block.
     """
@@ -148,20 +232,35 @@ def resnet12(
     for block, width in enumerate(filters, start=1):
         layers[f"block{block}"] = ResidualBlock(channels, width)
         channels = width
+    if head == "maps":
+        return nn.Sequential(layers)
     layers["mean"] = nn.AdaptiveAvgPool2d(1)
     return _with_head(layers, channels, outputs, None, head, scale)
 
 
 def _with_head(
-    layers: OrderedDict[str, nn.Module], features: int, outputs: int, hidden: int | None, head: Head, scale: float
+    layers: OrderedDict[str, nn.Module],
+    features: int,
+    outputs: int,
+    hidden: int | None,
+    head: Head,
+    scale: float,
+    bias_transformation: int = 0,
 ) -> nn.Module:
     if head not in get_args(Head):
         raise unknown_name("head", head, get_args(Head))
+    if head == "maps":
+        raise ConfigError("head='maps': this network has no feature maps; choose one of convolutions, such as Conv4")
     layers.setdefault("flatten", nn.Flatten())
     if hidden is not None:
         require_positive(hidden=hidden)
         layers["hidden"] = nn.Linear(features, hidden)
         features = hidden
+    if bias_transformation and head != "linear":
+        raise ConfigError(f"bias_transformation={bias_transformation} is for a linear head's bias, and head={head!r} has none")
+    for layer in with_bias_transformation(bias_transformation):
+        layers["bias_transformation"] = layer
+        features += bias_transformation
     if head != "none":  # made last, so that it takes no random numbers from the other layers
         require_positive(outputs=outputs)
         layers["head"] = CosineHead(features, outputs, scale) if head == "cosine" else nn.Linear(features, outputs)

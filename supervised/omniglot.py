@@ -4,6 +4,7 @@ Lake, Salakhutdinov and Tenenbaum 2015, "Human-level concept learning through pr
 """
 
 import os
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,10 +16,11 @@ from torchvision import datasets
 
 from metarl.errors import DataError, unknown_name
 from metarl.supervised.image_episodes import ImageEpisodes, Rotations
-from metarl.supervised.images import Decoding, cache_folder, find_classes, load_images
+from metarl.supervised.images import cache_folder, find_classes, load_images, resized
 from metarl.tasks import Split
 
 Characters = Literal["maml", "vinyals", "lake"]
+Within = Literal["all", "alphabet"]
 PARTS = ("images_background", "images_evaluation")
 ARCHIVES = "images_background.zip and images_evaluation.zip of github.com/brendenlake/omniglot"
 CHARACTERS = 1623
@@ -29,7 +31,7 @@ VALIDATION_ALPHABETS = ("Hebrew", "Mkhedruli_(Georgian)", "Armenian", "Early_Ara
 
 
 class Omniglot(ImageEpisodes):
-    """Omniglot: 1,623 handwritten characters of 50 alphabets, 28x28.
+    """Omniglot: 1,623 handwritten characters of 50 alphabets, 28x28 unless asked otherwise.
 
     Ink is 1 on paper of 0; see ``ImageEpisodes`` for observation, action and reward.
 
@@ -40,8 +42,17 @@ class Omniglot(ImageEpisodes):
       whatever their alphabet; `"vinyals"`, 1,028, 172 and 423 in the official order (validation: five alphabets); `"lake"`,
       the background alphabets (without those five, 792; validation 172) against the evaluation alphabets (659).
     - `seed`: of MAML's split.
+    - `within`: where an episode's characters are from: `"all"` alphabets, or one `"alphabet"`, drawn for each episode, as Lake
+      et al. test. Every alphabet is as likely; those with fewer characters (of the split, in all rotations that are classes)
+      than the episode has ways are passed over.
+    - `drawers`: `"different"`: the support images are by people who drew no query image, and the k-th of each character by one
+      person: with one shot and one query Lake et al.'s trials, one drawer against another. The same twenty people drew all
+      characters of an alphabet, and only those, so it needs `within="alphabet"`. `"any"` otherwise.
+    - `size`: the drawings' side: 28 as in most papers; 105, the original, for Koch et al.'s network; 20 for Santoro et al.'s
+      memory. Without `rotations` a quarter of the memory is needed: 360 MB at 105.
     - `rotations`: `"classes"` as in the papers unless given; see ``ImageEpisodes``.
-    - `ways`, `train_ways`, `shots`, `queries`, `split`, `reduction`: see ``ImageEpisodes``.
+    - `ways`, `train_ways`, `shots`, `train_shots`, `queries`, `train_queries`, `unlabelled`, `train_unlabelled`, `distractors`,
+      `labelled`, `label_seed`, `split`, `reduction`, `distortions`: see ``ImageEpisodes``.
 
     ## Version history
     - v0: the first.
@@ -54,20 +65,26 @@ class Omniglot(ImageEpisodes):
         download: bool = False,
         characters: Characters = "maml",
         seed: int = 1,
+        within: Within = "all",
+        size: int = 28,
         rotations: Rotations = "classes",
         **options: Any,
     ) -> None:
         if characters not in get_args(Characters):
             raise unknown_name("characters", characters, get_args(Characters))
+        if within not in get_args(Within):
+            raise unknown_name("within", within, get_args(Within))
+        decoding = replace(resized(size, "L"), interpolation="lanczos", inverted=True)
         if download:
             _download(Path(root))
         folder = _folder(Path(root))
         files = {
             f"{part}/{name}": drawings for part in PARTS for name, drawings in find_classes(folder / part, depth=2).items()
         }
-        decoding = Decoding((28, 28), "L", "lanczos", inverted=True)
-        images = load_images(folder, "omniglot-28", files, decoding)
-        super().__init__(images, split_characters(images.names, characters, seed), rotations=rotations, **options)
+        images = load_images(folder, f"omniglot-{decoding.size_name}", files, decoding)
+        groups = [name.rpartition("/")[0] for name in images.names] if within == "alphabet" else None
+        splits = split_characters(images.names, characters, seed)
+        super().__init__(images, splits, rotations=rotations, groups=groups, **options)
 
 
 def _download(root: Path) -> None:

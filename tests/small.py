@@ -4,7 +4,7 @@ from typing import Any
 
 import metarl
 from metarl.agents import Agent
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, TruncatedBackpropagation
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Reptile, TruncatedBackpropagation
 from tests import toys  # noqa: F401 - registers its environments
 from tests.worlds import WORLDS
 
@@ -29,6 +29,8 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "enhanced LSTM": (metarl.MetaLSTM2, "sine", {"hidden": 3, "inner_steps": 2, "outer": GradientDescent(clip_norm=0.25)}),
     "TURTLE": (metarl.TURTLE, "sine", {"hidden": (4,), "inner_clip": 10.0, "outer": GradientDescent(clip_task=10.0)}),
     "Alpha MAML": (metarl.AlphaMAML, "sine", {"rate": 0.03, "outer": HypergradientDescent(optimizer="Adam")}),
+    "Reptile": (metarl.Reptile, "sine", {"inner_steps": 2, "support_batch": 3, "outer": Reptile(0.5, anneal_over=8)}),
+    "Reptile on policies": (metarl.MAML, "navigation", {"inner_steps": 2, "outer": Reptile()}),
     "learned optimiser": (
         metarl.LearnedOptimiser,
         "sine",
@@ -37,6 +39,35 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "Meta-SGD on images": (metarl.MetaSGD, "images", {"batch_norm": "support", "support_batch": None}),
     "MAML on batches of images": (metarl.MAML, "images", {"batch_norm": "running", "support_batch": 3}),
     "prototypes": (metarl.ProtoNet, "images", {"batch_norm": "running", "outer": GradientDescent(halve_every=2)}),
+    "refined prototypes": (
+        metarl.SemiProtoNet,
+        "images",
+        {"refinement": "distractor-cluster", "env_kwargs": {"unlabelled": 1}},
+    ),
+    "prototypes refined by masks": (
+        metarl.SemiProtoNet,
+        "images",
+        {"refinement": "masked", "refinements": 2, "batch_norm": "running", "env_kwargs": {"unlabelled": 1}},
+    ),
+    "attention": (metarl.MatchingNet, "images", {"scale": 5.0, "batch_norm": "running"}),
+    "attention in full context": (metarl.MatchingNet, "images", {"full_context": True, "batch_norm": "support"}),
+    "verification": (metarl.SiameseNet, "images", {"batch_norm": "running"}),
+    "relations": (
+        metarl.RelationNet,
+        "images",
+        {"policy": "Conv4", "policy_kwargs": {"filters": 2, "pools": 0}, "filters": 2, "hidden": 2},
+    ),
+    "MANN": (metarl.MANN, "images", {"hidden": 4, "slots": 6, "width": 3, "reads": 2, "sharpen": True, "meta_batch": 2}),
+    "LSTM that reads": (metarl.LSTM, "sine", {"hidden": 4, "loss_on": "queries"}),
+    "SNAIL": (metarl.SNAIL, "images", {"filters": 2, "key_sizes": (4, 5), "value_sizes": (3, 4)}),
+    "SNAIL on sine waves": (
+        metarl.SNAIL,
+        "sine",
+        {"filters": 2, "key_sizes": (3,), "value_sizes": (2,), "length": 7, "outer": ADAM},
+    ),
+    "neural process": (metarl.NeuralProcess, "sine", {"hidden": (4,), "representation": 3, "attention": "dot"}),
+    "LWA": (metarl.LWA, "images", {"batch_norm": "running"}),
+    "NLBA": (metarl.NLBA, "images", {"hidden": (3,), "batch_norm": "running"}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
     "fine-tuning": (metarl.Finetuning, "images", {"inner_steps": 3}),
     "Baseline++": (metarl.BaselinePlusPlus, "images", {"inner_steps": 3}),

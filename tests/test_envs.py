@@ -15,7 +15,7 @@ NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
 FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0"]
 IMAGES = ["metarl/Omniglot-v0", "metarl/MiniImageNet-v0", "metarl/CUB-v0", "metarl/ImageFolder-v0"]
 SPLITS = ("train", "validation", "test")
-IDS = [*FAMILIES, "metarl/Sine-v0", "metarl/Quadratics-v0", *IMAGES]
+IDS = [*FAMILIES, "metarl/Sine-v0", "metarl/Quadratics-v0", "metarl/Recommendation-v0", *IMAGES]
 
 
 def test_the_table_is_complete():

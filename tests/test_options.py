@@ -18,12 +18,15 @@ from torch import nn
 
 import metarl
 from metarl import rules
+from metarl.adapters import Support
 from metarl.agents.baselines import AdamOptions
+from metarl.agents.memory import RecurrentOptions
 from metarl.agents.metric import MetricOptions
 from metarl.agents.options import GradientOptions, Options, RateOptions, device_of
+from metarl.agents.reading import ReadingOptions
 from metarl.errors import ConfigError
 from metarl.normalisation import BatchNorm
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining, TruncatedBackpropagation
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining, Reptile, TruncatedBackpropagation
 from metarl.problems import Rollouts
 from metarl.registry import AGENTS, OUTER_LOOPS
 from tests.toys import weight
@@ -166,7 +169,7 @@ def support_batch(agent):
     return agent.adapter.experiences(tasks, torch.Generator())[0].inputs.shape[1]
 
 
-@case(GradientOptions, "support_batch", (None, 3), (2, 2), (5, 5))
+@case(GradientOptions, "support_batch", (None, 3), (2, 2), (5, 3))
 def _(value):
     return support_batch(line(shots=3, support_batch=value))
 
@@ -359,9 +362,9 @@ def _(value):
     return adapted(line(metarl.TrainFromScratch, inner_steps=1, rate=value))[0]
 
 
-@case(AdamOptions, "support_batch", ({}, 4), ({"support_batch": None}, 2), ({"support_batch": 3}, 3))
+@case(AdamOptions, "support_batch", ({}, 4), ({"support_batch": None}, 6), ({"support_batch": 3}, 3))
 def _(value):
-    return support_batch(line(metarl.TrainFromScratch, shots=2, inner_steps=1, **value))
+    return support_batch(line(metarl.TrainFromScratch, shots=6, inner_steps=1, **value))
 
 
 def images_a_step(cls, value):
@@ -385,7 +388,25 @@ for baseline, images in ((metarl.Finetuning, 16), (metarl.NearestNeighbour, 16),
     case(baseline.Options, "meta_batch", ({}, images), ({"meta_batch": 3}, 3))(lambda v, c=baseline: images_a_step(c, v))
     case(baseline.Options, "batch_norm", ({}, "running"), *STATISTICS)(lambda v, c=baseline: statistics(c, v))
 case(metarl.ProtoNet.Options, "meta_batch", ({}, 1), ({"meta_batch": 3}, 3))(lambda v: images_a_step(metarl.ProtoNet, v))
-case(MetricOptions, "batch_norm", ({}, "batch"), ({"batch_norm": "running"}, "running"), STATISTICS[1])(
+case(metarl.SemiProtoNet.Options, "meta_batch", ({}, 1), ({"meta_batch": 3}, 3))(
+    lambda v: images_a_step(metarl.SemiProtoNet, v)
+)
+
+
+@case(metarl.SemiProtoNet.Options, "refinement", ("soft", 0), ("distractor-cluster", 1), ("masked", 2 * 20 + 2 + 20 * 5 + 20))
+def _(value):
+    meta = of_images(metarl.SemiProtoNet, refinement=value).meta
+    return sum(numbers.numel() for name, numbers in meta.items() if name.startswith("reader."))
+
+
+@case(metarl.SemiProtoNet.Options, "refinements", ({}, 2), ({"refinements": 3}, 4))
+def _(value):
+    reader = of_images(metarl.SemiProtoNet, **value).adapter.reader
+    support = Support(torch.tensor([[0.0], [4.0]]), torch.eye(2), torch.arange(2), (torch.tensor([[1.0]]),))
+    return len(reader.path(support))
+
+
+case(ReadingOptions, "batch_norm", ({}, "batch"), ({"batch_norm": "running"}, "running"), STATISTICS[1])(
     lambda v: statistics(metarl.ProtoNet, v)
 )
 
@@ -400,10 +421,104 @@ def similarity(cls, value):
     return reader.similarity(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]])).item()
 
 
+case(metarl.NLBA.Options, "hidden", ({}, [64, 64, 1]), ({"hidden": (5, 3)}, [5, 3, 1]))(
+    lambda v: [len(layer.weight) for layer in of_images(metarl.NLBA, **v).adapter.reader.layers]
+)
 case(MetricOptions, "distance", ({}, -1.0), ({"distance": "cosine"}, 1.0))(lambda v: similarity(metarl.ProtoNet, v))
 case(metarl.NearestNeighbour.Options, "distance", ({}, 1.0), ({"distance": "squared-euclidean"}, -1.0))(
     lambda v: similarity(metarl.NearestNeighbour, v)
 )
+
+
+case(metarl.MatchingNet.Options, "distance", ({}, 1.0), ({"distance": "squared-euclidean"}, -1.0))(
+    lambda v: similarity(metarl.MatchingNet, v)
+)
+
+
+def matched(**options):
+    """The first class's probability for a query whose cosines are 1 and 0.6 with its examples, and 0 with the other's."""
+    reader = of_images(metarl.MatchingNet, **options).adapter.reader
+    examples, classes = torch.tensor([[2.0, 0.0], [3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    kept = reader.read(Support(examples, torch.eye(2)[classes], classes))
+    return reader.answer(torch.tensor([[1.0, 0.0]]), kept).exp()[0, 0].item()
+
+
+def sure(*exponents):
+    return sum(map(math.exp, exponents)) / (1 + sum(map(math.exp, exponents)))
+
+
+case(metarl.MatchingNet.Options, "scale", (1.0, sure(1, 0.6)), (5.0, sure(5, 3)))(lambda v: matched(scale=v))
+case(metarl.MatchingNet.Options, "softmax_over", ("examples", sure(1, 0.6)), ("classes", sure(1.6)))(
+    lambda v: matched(softmax_over=v)
+)
+
+
+@case(metarl.MatchingNet.Options, "full_context", (False, 0), (True, 9))
+def _(value):
+    return sum(name.startswith("reader.") for name in of_images(metarl.MatchingNet, full_context=value).meta)
+
+
+@case(metarl.MatchingNet.Options, "processing_steps", ({}, 3), ({"processing_steps": 0}, 0), ({"processing_steps": 5}, 5))
+def _(value):
+    return of_images(metarl.MatchingNet, full_context=True, **value).adapter.reader.context.steps
+
+
+def relation_shape(name, **options):
+    maps = {"policy_kwargs": {"filters": 2, "pools": 0}, "device": "cpu", **options}
+    return list(metarl.RelationNet("Conv4", "tests/Images-v0", **maps).meta[name].shape)
+
+
+case(metarl.RelationNet.Options, "filters", ({}, [64, 64, 3, 3]), ({"filters": 4}, [4, 4, 3, 3]))(
+    lambda v: relation_shape("reader.second.weight", **v)
+)
+case(metarl.RelationNet.Options, "hidden", ({}, [8, 64]), ({"hidden": 3}, [3, 64]))(
+    lambda v: relation_shape("reader.hidden.weight", **v)
+)
+# -- memories: of meta-parameters of nought all outputs are nought; support targets are 1, those of queries 2
+
+
+def nought(cls, **options):
+    agent = line(cls, **options)
+    agent.meta = {name: torch.zeros_like(value) for name, value in agent.meta.items()}
+    return agent
+
+
+def usage(**options):
+    """How much of the first of two rows is in use after an example, before which all of it was; it is written to by half."""
+    agent = nought(metarl.MANN, **{"slots": 2, "reads": 1, **options})
+    tasks = agent.source.sample(1, "train", torch.Generator())
+    return agent.adapter.adapt(agent.meta, tasks, torch.Generator()).adapted[-1][0].state.usage[0, 0].item()
+
+
+case(RecurrentOptions, "meta_batch", ({}, 16), ({"meta_batch": 3}, 3))(lambda v: images_a_step(metarl.LSTM, v))
+case(RecurrentOptions, "hidden", ({}, 800), ({"hidden": 3}, 12))(lambda v: len(line(metarl.LSTM, **v).meta["reader.core.bias"]))
+case(metarl.MANN.Options, "slots", (2, 0.95 + 0.5 + 1 / 2), (4, 0.95 + 0.5 + 1 / 4))(lambda v: usage(slots=v))
+case(metarl.MANN.Options, "reads", (1, 0.95 + 0.5 + 1 / 2), (2, 0.95 + 2 * (0.5 + 1 / 2) + 0.5))(lambda v: usage(reads=v))
+case(metarl.MANN.Options, "decay", ({}, 0.95 + 1), ({"decay": 0.5}, 0.5 + 1))(lambda v: usage(**v))
+
+
+@case(RecurrentOptions, "loss_on", ("sequence", 2.5), ("queries", 4.0))
+def _(value):
+    agent = nought(metarl.LSTM, loss_on=value)
+    batch = gathered(agent)
+    return agent.adapter.losses(agent.meta, batch.adaptation.adapted[-1], batch.query).item()
+
+
+@case(metarl.MANN.Options, "width", ({}, 4 * (2 * 40 + 1)), ({"width": 3}, 4 * (2 * 3 + 1)))
+def _(value):
+    return len(line(metarl.MANN, **value).meta["reader.core.heads.bias"])
+
+
+@case(metarl.MANN.Options, "sharpen", ({}, 4 * (2 * 40 + 1)), ({"sharpen": True}, 4 * (2 * 40 + 2)))
+def _(value):
+    return len(line(metarl.MANN, **value).meta["reader.core.heads.bias"])
+
+
+@case(metarl.MANN.Options, "start", ({}, [0.0, 0.0]), ({"start": "associative"}, [-3.0, 3.0]))
+def _(value):
+    """The biases of the gates of two heads, to the whole number."""
+    biases = of_images(metarl.MANN, hidden=400, reads=2, **value).meta["reader.core.heads.bias"]
+    return [float(round(bias)) for bias in biases[-2:].tolist()]
 
 
 @case(metarl.BaselinePlusPlus.Options, "scale", ({}, 2.0), ({"scale": 6.0}, 6.0))
@@ -420,6 +535,39 @@ def _(value):
 @case(metarl.BaselineFinetune.Options, "inner_steps", ({}, 15), ({"inner_steps": 2}, 2))
 def _(value):
     return inner_steps(of_images(metarl.BaselineFinetune, **value))
+
+
+def snail(name, **value):
+    """The rows of a parameter of SNAIL's reader."""
+    sizes = {"filters": 2, "key_sizes": (3, 3), "value_sizes": (4, 5)}
+    return len(of_images(metarl.SNAIL, **{**sizes, **value}).meta[f"reader.body.blocks.{name}"])
+
+
+MORE_SHOTS = {"env_kwargs": {"queries": 1, "train_shots": (1, 3)}}
+
+
+@case(metarl.SNAIL.Options, "length", ({}, 5), (MORE_SHOTS, 7), ({"length": 9}, 9))  # two ways, two or three shots, a query
+def _(value):
+    return of_images(metarl.SNAIL, **value).adapter.reader.length
+
+
+case(metarl.SNAIL.Options, "filters", (2, 4), (3, 6))(lambda v: snail("1.blocks.0.convolutions.weight", filters=v))
+case(metarl.SNAIL.Options, "key_sizes", ((3, 3), 3), ((3, 7), 7))(lambda v: snail("2.keys.weight", key_sizes=v))
+case(metarl.SNAIL.Options, "value_sizes", ((4, 5), 5), ((4, 6), 6))(lambda v: snail("2.values.weight", value_sizes=v))
+
+
+def neural_process(**value):
+    """The shapes of a neural process's encoder, and whether it has keys."""
+    meta = metarl.NeuralProcess("MLP", "metarl/Sine-v0", policy_kwargs={"hidden": (4,)}, device="cpu", **value).meta
+    shapes = [list(meta[name].shape) for name in meta if name.startswith("reader.encoder") and name.endswith("weight")]
+    return shapes, "reader.keys.weight" in meta
+
+
+case(metarl.NeuralProcess.Options, "hidden", ((6,), [[6, 5], [128, 6]]), ((6, 7), [[6, 5], [7, 6], [128, 7]]))(
+    lambda v: neural_process(hidden=v)[0]
+)
+case(metarl.NeuralProcess.Options, "representation", (3, 3), (9, 9))(lambda v: neural_process(representation=v)[0][-1][0])
+case(metarl.NeuralProcess.Options, "attention", ("none", False), ("dot", True))(lambda v: neural_process(attention=v)[1])
 
 
 # -- gradient descent: from nought in front of the slope 1 without inner steps, the gradient is -8, then 8 (w - 1)
@@ -496,6 +644,37 @@ case(HypergradientDescent, "optimizer", ("SGD", 0.25), ("Adam", 0.125))(lambda v
 case(HypergradientDescent, "optimizer_kwargs", ({}, 0.4375), ({"momentum": 0.5}, 0.5625))(
     lambda v: hyper_theta(2, optimizer_kwargs=v)
 )
+
+
+# -- Reptile: with the rate 1/4 an inner step goes half of the way from nought to the slope 1
+
+
+def reptile(steps=1, **options):
+    return learned(line(rate=0.25, outer=Reptile(**options)), steps)[0]
+
+
+case(Reptile, "fraction", (1.0, 0.5), (0.5, 0.25))(lambda v: reptile(fraction=v))
+case(Reptile, "anneal_over", (None, 0.75), (2, 0.625), (1, 0.5))(lambda v: reptile(2, anneal_over=v))
+
+
+@case(Reptile, "compile", (False, [0.5, 0]), (True, [0.5, 1]))
+def _(value):
+    compiled = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda function, **_: compiled.append(function) or function)
+        agent = line(rate=0.25, outer=Reptile(compile=value)).learn(1, log_interval=2)
+    return [agent.meta["theta"].item(), len(compiled)]
+
+
+# Adam's first step is its rate, whatever the gradient
+case(metarl.Reptile.Options, "rate", (0.001, 0.001), (0.25, 0.25))(
+    lambda v: adapted(line(metarl.Reptile, inner_steps=1, rate=v))[0]
+)
+
+
+@case(metarl.Reptile.Options, "inner_steps", ({}, 5), ({"inner_steps": 2}, 2))
+def _(value):
+    return inner_steps(line(metarl.Reptile, **value))
 
 
 # -- truncated backpropagation: at the rate 1/4 half of the way is left after a step, and the query loss is 4 (1 - 2 rate)^2
@@ -735,7 +914,9 @@ def test_every_option_has_a_case():
     assert declared == set(CASES)
 
 
-@pytest.mark.parametrize("kind", [metarl.MAML.Options, Rollouts, GradientDescent, TRPO, HypergradientDescent, Pretraining])
+@pytest.mark.parametrize(
+    "kind", [metarl.MAML.Options, Rollouts, GradientDescent, TRPO, HypergradientDescent, Pretraining, Reptile]
+)
 def test_options_are_frozen_and_equal_by_their_values(kind):
     one, other = kind(), kind()
     assert is_dataclass(kind)
@@ -743,7 +924,7 @@ def test_options_are_frozen_and_equal_by_their_values(kind):
     name = fields(kind)[0].name
     with pytest.raises(FrozenInstanceError):
         setattr(one, name, 1)
-    changed = {"meta_batch": 3, "trajectories": 3, "learning_rate": 0.5, "max_kl": 0.5}[name]
+    changed = {"meta_batch": 3, "trajectories": 3, "learning_rate": 0.5, "max_kl": 0.5, "fraction": 0.5}[name]
     assert kind(**{name: changed}) != one
     assert kind(**{name: changed}) == kind(**{name: changed})
     assert getattr(one, name) == getattr(other, name)

@@ -13,7 +13,7 @@ import metarl
 from metarl import rules
 from metarl.adapters.base import learned
 from metarl.errors import CheckpointError, ConfigError, NonFiniteError
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining
+from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining, Reptile
 from metarl.outer.meta_gradient import Batch, meta_gradient
 from metarl.outer.optimisers import ELEMENTWISE, Optimiser
 from tests.small import LEARNING, small
@@ -64,7 +64,7 @@ def test_one_loop_serves_two_agents_that_do_not_disturb_each_other(kind):
     assert same(together[0].outer_state, first.outer_state)
 
 
-@pytest.mark.parametrize("loop", [GradientDescent(), TRPO(), HypergradientDescent(), Pretraining()])
+@pytest.mark.parametrize("loop", [GradientDescent(), TRPO(), HypergradientDescent(), Pretraining(), Reptile()])
 def test_options_cannot_be_set(loop):
     with pytest.raises(FrozenInstanceError):
         loop.learning_rate = 1.0
@@ -72,7 +72,7 @@ def test_options_cannot_be_set(loop):
 
 
 def test_what_is_not_finite_is_refused():
-    for kind in ("MAML", "Alpha MAML", "fine-tuning", "TURTLE"):
+    for kind in ("MAML", "Alpha MAML", "fine-tuning", "TURTLE", "Reptile"):
         agent = small(kind).learn(1)
         name = "shared" if "shared" in agent.meta else "theta"
         agent.meta = {**agent.meta, name: torch.full_like(agent.meta[name], torch.inf)}

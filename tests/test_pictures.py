@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 
 import metarl
 from metarl.agents.baselines import NearestNeighbour
-from metarl.agents.pictures import embedding, gradient_steps
+from metarl.agents.pictures import Unseen, attention, embedding, gradient_steps
 from metarl.agents.pictures.unseen import TASKS, adapt_to_unseen, after, chosen
 from metarl.agents.protonet import ProtoNet
 from metarl.rules import MetaSGD
@@ -44,7 +44,7 @@ def test_without_inner_steps_there_is_no_picture_of_them():
     assert set(make("images", inner_steps=0).pictures()) == {"episode"}
 
 
-@pytest.mark.parametrize("kind", [ProtoNet, NearestNeighbour])
+@pytest.mark.parametrize("kind", [ProtoNet, NearestNeighbour, metarl.SiameseNet])
 def test_an_embedding_is_shown_instead_of_steps(kind):
     pictures = kind("MLP", **{**IMAGES, "batch_norm": "batch"}).pictures()
     assert set(pictures) == {"episode", "embedding"}
@@ -211,6 +211,84 @@ def test_the_embedding_shows_what_is_near_and_rings_what_is_wrong(kind, landmark
         assert len({(int(target), colour) for target, colour in zip(targets, colours, strict=True)}) == 2
         rings += sum(wrong)
     assert rings > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (metarl.SiameseNet, {}),
+        (metarl.MatchingNet, {"full_context": True}),
+        (metarl.RelationNet, {"policy": "Conv4", "policy_kwargs": {"filters": 2, "pools": 0}}),
+    ],
+)
+def test_the_embedding_shows_queries_where_they_are_compared(kind, options):
+    agent = kind(**{"policy": "MLP", **IMAGES, **options})
+    unseen = adapt_to_unseen(agent)
+    points = embedding.in_two_dimensions(agent, unseen, 1)
+    kept, moments = agent.adapter.row(unseen.adaptation.adapted[-1], 1)
+    reader = agent.adapter.reader
+    embedded = agent.adapter.embed(agent.meta, moments, unseen.query.inputs[1])
+    both = [agent.adapter.call(agent.meta, "place", embedded, kept), agent.adapter.call(agent.meta, "landmarks", kept)[0]]
+    if kind is metarl.MatchingNet:
+        both = [torch.nn.functional.normalize(part, dim=1) for part in both]
+    assert reader.by_direction == (kind is metarl.MatchingNet)
+    if kind is metarl.SiameseNet:
+        torch.testing.assert_close(both[0], embedded.sigmoid())
+    expected, _ = embedding.principal_components(torch.cat(both))
+    torch.testing.assert_close(torch.cat([points.queries, points.landmarks]), expected)
+
+
+class FlatImages(torch.nn.Module):
+    """Pixels as they are, of which a sign depends on one number."""
+
+    def __init__(self):
+        super().__init__()
+        self.sign = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs):
+        return self.sign * inputs.flatten(1)
+
+
+def test_attention_is_shown_in_the_order_of_the_classes():
+    network = FlatImages().double()
+    agent = metarl.MatchingNet(network, **{**IMAGES, "policy_kwargs": {}, "env_kwargs": {"queries": 4}, "scale": 9.0})
+    unseen = adapt_to_unseen(agent)
+    pictures = agent.pictures()
+    assert set(pictures) == {"episode", "embedding", "attention"}
+    axes = [ax for ax in pictures["attention"].axes if ax.get_xlabel() == "support examples, by class"]
+    assert len(axes) == 2
+    for task, ax in enumerate(axes):
+        support, query = (agent.adapter.row(part, task) for part in (unseen.tasks.support, unseen.query))
+        rows, columns = query.targets.argsort(stable=True), support.targets.argsort(stable=True)
+        units = [
+            torch.nn.functional.normalize(part.flatten(1), dim=1) for part in (query.inputs[rows], support.inputs[columns])
+        ]
+        weights = (9 * units[0] @ units[1].t()).softmax(1)
+        np.testing.assert_allclose(ax.images[0].get_array(), weights, rtol=1e-6)
+        predicted = (weights @ torch.eye(2).double()[support.targets[columns]]).argmax(1)
+        wrong = predicted != query.targets[rows]
+        crosses = [[0.5 + 2 * float(predicted[row]), float(row)] for row in wrong.nonzero().flatten()]
+        np.testing.assert_allclose(ax.collections[0].get_offsets(), np.array(crosses).reshape(-1, 2))
+        lines = [line.get_xydata() for line in ax.lines]
+        assert [line[0][0] for line in lines[:1]] + [line[0][1] for line in lines[1:]] == [1.5, 3.5]
+
+
+def test_of_many_queries_some_of_each_class_are_shown():
+    agent = metarl.MatchingNet("MLP", **{**IMAGES, "env_kwargs": {"shots": 1, "queries": 5}, "full_context": True})
+    shown = attention.attended(agent, adapt_to_unseen(agent), 0)
+    assert shown.targets.tolist() == [0] * attention.QUERIES + [1] * attention.QUERIES
+    assert shown.classes.tolist() == [0, 1]
+    assert len(shown.queries) == len(shown.predictions) == len(shown.weights) == 2 * attention.QUERIES
+    torch.testing.assert_close(shown.weights.sum(1), torch.ones(8).double())
+
+
+def test_attention_to_what_is_no_image_is_drawn_without_images():
+    agent = metarl.MatchingNet("MLP", **IMAGES)
+    unseen = adapt_to_unseen(agent)
+    flat = [part._replace(inputs=part.inputs.flatten(2)) for part in (unseen.tasks.support, unseen.tasks.query)]
+    tasks = unseen.tasks._replace(support=flat[0], query=flat[1])
+    figure = attention.draw(agent, Unseen(tasks, unseen.adaptation, flat[1]))["attention"]
+    assert sum(len(ax.images) for ax in figure.axes if ax.get_ylabel() != "attention") == 2
 
 
 def test_an_adaptation_that_diverges_is_drawn():

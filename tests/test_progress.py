@@ -7,6 +7,7 @@ from rich.console import Console
 
 from metarl import progress
 from metarl.agents import callbacks
+from metarl.errors import ConfigError
 
 
 class Model:
@@ -56,3 +57,17 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
     assert "20/20" in shown
     assert "loss 20.00 -> 0.50" in shown
     assert "(20 s)" not in shown
+
+
+def test_learning_stops_after_so_many_minutes_of_the_process(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(callbacks, "process_time", lambda: now[0])
+    stop = callbacks.StopAfter(0.5)
+    stop.model = Model()
+    stop.on_training_start({}, {})
+    goes_on = []
+    for now[0] in (101.0, 129.0, 130.5):
+        goes_on.append(stop.on_step())
+    assert goes_on == [True, True, False]
+    with pytest.raises(ConfigError, match="minutes=0 must be above zero"):
+        callbacks.StopAfter(0)

@@ -48,6 +48,14 @@ def test_every_elementwise_optimiser_takes_all_runs_in_one_step(optimizer, monke
         assert_alike(ours, theirs.learn(3, log_interval=10))
 
 
+def test_runs_may_draw_other_shots():
+    options = {"env_kwargs": {"train_shots": (1, 3)}, "support_batch": None}
+    together, alone = ([small("MAML on batches of images", seed=seed, **options) for seed in range(2)] for _ in range(2))
+    learn_side_by_side(together, 3)
+    for ours, theirs in zip(together, alone, strict=True):
+        assert_alike(ours, theirs.learn(3, log_interval=10))
+
+
 def test_a_fixed_set_of_tasks_is_passed_through_as_alone():
     options = {
         "env_kwargs": {"task_sets": {"train": 5, "validation": 4}},

@@ -1,25 +1,32 @@
 """Tables: where every number comes from, which way a difference goes, and what a row trains."""
 
+import io
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import metarl
 from metarl import registry, rules
+from metarl.adapters import ReadingAdapter
 from metarl.commands import crossings, report
+from metarl.commands.costs import Cost, costs
 from metarl.commands.measure import measure, run_of
 from metarl.commands.run import Run
-from metarl.commands.table import Cell, Difference, Measured, Row, Table, verdict
+from metarl.commands.table import Cell, Difference, Exam, Measured, Row, Table, verdict
 from metarl.commands.tables import discover, learned_optimiser, turtle_table_4
 from metarl.errors import ConfigError, NonFiniteError
 from metarl.evaluation import Evaluation
 from metarl.streams import stream
+from tests import worlds  # noqa: F401 - registers the small ones
 
 NAMES = [entry.name for entry in discover()]
 BY_EVALUATION = [name for name in NAMES if registry.TABLES.load(name).reading is None]
+COSTS: dict[str, float] = {cost: 1000.0 + i for i, cost in enumerate(get_args(Cost))}
 SKEW = (0.0, 0.0, 0.3)
 """Added to the tasks' numbers, so that a median ends in .0 and a mean in .1."""
 
@@ -80,6 +87,7 @@ def origins(monkeypatch):
     found = []
     monkeypatch.setattr(Run, "make", lambda run, **kwargs: Fake(run, found))
     monkeypatch.setattr("metarl.agents.learn_side_by_side", side_by_side)
+    monkeypatch.setattr("metarl.commands.measure.costs", lambda agent, exam: COSTS)
     return found
 
 
@@ -101,6 +109,9 @@ def test_every_cell_is_read_from_its_own_trained_best_iterate_on_test_tasks(name
             if cell.exam is None:
                 assert numbers[cell.name] == Measured(7.0)  # a loss: minus the score
                 continue
+            if cell.cost is not None:
+                assert numbers[cell.name] == Measured(COSTS[cell.cost])
+                continue
             origin = origin_of(cell, numbers[cell.name], origins)
             assert origin["run"] == run_of(table, row, 3, 1.0, "data")
             assert origin["run"].seed == 3
@@ -112,6 +123,11 @@ def test_every_cell_is_read_from_its_own_trained_best_iterate_on_test_tasks(name
 
 
 WHERE = [
+    (
+        "learners-on-omniglot",
+        "ProtoNet, 20-way 5-shot",
+        {"step": 0, "tasks": 200, "env_kwargs": {"ways": 20, "shots": 5, "queries": 5, "split": "test"}},
+    ),
     ("maml-navigation", "our estimator, rate 0.05, after 0 steps", {"step": 0, "steps": 3, "tasks": 600}),
     ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25, after 2 steps", {"step": 2, "steps": 3}),
     ("maml-sine", "rate 0.001, after 5 steps", {"step": 5, "steps": 10, "tasks": 600}),
@@ -129,6 +145,15 @@ WHERE = [
                 "queries": 100,
                 "query_inputs": "grid",
             },
+        },
+    ),
+    (
+        "learners-on-sine",
+        "Neural process, 5-shot training, 20-shot testing",
+        {
+            "tasks": 100,
+            "repeats": 100,
+            "env_kwargs": {"frequency": [0.8, 1.2], "phase_sign": 1, "shots": 20, "queries": 100, "query_inputs": "grid"},
         },
     ),
     ("meta-sgd-table-2", "5-way, MAML, 5-shot", {"step": 3, "steps": 3, "env_kwargs": {"shots": 5}}),
@@ -164,6 +189,17 @@ def test_a_cell_is_read_where_the_paper_says(name, cell_name, wanted, origins):
 
 
 TRAINED = [
+    (
+        "learners-on-omniglot",
+        "ProtoNet",
+        {
+            "agent": "protonet",
+            "env_kwargs.train_ways": 20,
+            "env_kwargs.ways": 5,
+            "validate_every": 0,
+            "outer.halve_every": 2000,
+        },
+    ),
     ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25", {"agent": "maml", "rate": [0.5, 0.25], "outer": "trpo"}),
     (
         "learned-optimiser",
@@ -176,6 +212,7 @@ TRAINED = [
         "MAML, 20-shot training",
         {"agent": "maml", "rate": 0.01, "env_kwargs.shots": 20, "outer.clip_norm": 1.0},
     ),
+    ("learners-on-sine", "SNAIL, 20-shot training", {"agent": "snail", "length": 21, "env_kwargs.shots": 20}),
     ("meta-sgd-table-2", "20-way, MAML", {"rate": 0.1, "inner_steps": 5, "env_kwargs.reduction": "sum over ways"}),
     ("meta-sgd-table-2", "5-way, LSTM2", {"rate": None, "inner_steps": 8, "outer.clip_norm": 0.25, "outer.tasks_at_once": 8}),
     ("meta-sgd-table-3", "20-way 5-shot, MAML", {"meta_batch": 2, "validate_every": 0, "outer.clip_value": 10.0}),
@@ -279,6 +316,46 @@ def test_scale_shortens_a_run():
     assert run_of(table, row, 5, 0.1).outer_options["compile"]
     of_images = Row("r", {**settings, "env": "metarl/Omniglot-v0"}, ())
     assert run_of(replace(table, needs_root=True), of_images, 5, 0.1, "somewhere").root == "somewhere"
+
+
+def test_a_budget_of_time_ends_every_run_and_iterations_none(monkeypatch):
+    made, stops = [], []
+    monkeypatch.setattr(Run, "make", lambda run, **kwargs: made.append(Fake(run, [])) or made[-1])
+    monkeypatch.setattr("metarl.agents.callbacks.StopAfter", lambda minutes: stops.append(minutes) or "stop")
+    row = Row("r", {"agent": "maml", "iterations": 1000}, (Cell("c"),))
+    measure(Table("t", [row], minutes=30.0), row, [0], 0.1, "")
+    assert (made[0].learned["iterations"], made[0].learned["callback"], stops) == (1000, "stop", [3.0])
+
+
+def test_costs_are_of_the_exam_s_tasks():
+    options = {"policy_kwargs": {"hidden": (4,)}, "device": "cpu"}
+    agent = metarl.ProtoNet("MLP", "tests/Images-v0", **options)
+    shapes = []
+    adapt, together = ReadingAdapter.adapt, ReadingAdapter.together
+    agent.learn(2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReadingAdapter, "adapt", lambda s, m, t, *a: shapes.append(t.support.inputs.shape) or adapt(s, m, t, *a))
+        patch.setattr(ReadingAdapter, "together", lambda s, *a: shapes.append("query") or together(s, *a))
+        found = costs(agent, Exam(env_kwargs={"shots": 3}))
+    assert found.keys() == COSTS.keys()
+    assert (found["outer steps"], found["parameters"]) == (2, sum(value.numel() for value in agent.meta.values()))
+    assert found["ms to adapt"] > 0
+    assert found["ms to predict"] > 0
+    assert {shape[:2] for shape in shapes if shape != "query"} == {(1, 6)}
+    assert len(shapes) == 2 * 21  # each once before it is timed
+
+
+def test_a_matrix_has_a_line_for_what_stands_before_the_comma():
+    cells = [Cell("A, 1-shot", 98.8), Cell("A, size", exam=Exam(), cost="parameters"), Cell("B, long, 1-shot")]
+    table = Table("t", [Row("r", {}, tuple(cells))], columns=("1-shot", "5-shot", "size"))
+    numbers = {"A, 1-shot": [Measured(97.0, 0.5)], "A, size": [Measured(112345.0)], "B, long, 1-shot": [Measured(float("nan"))]}
+    console = Console(file=io.StringIO(), width=80)
+    report.show(table, report.rows_of(table, numbers, 0.5), 1.0, console)
+    lines = [line.split("│")[1:-1] for line in console.file.getvalue().splitlines() if "│" in line]
+    assert [[cell.strip() for cell in line] for line in lines] == [
+        ["A", "97.0 ±0.5 (98.8)", "112,345"],
+        ["B, long", "-", ""],
+    ]
 
 
 @pytest.mark.parametrize(("validations", "every"), [(4, 12), (1, 50), (0, 100)])

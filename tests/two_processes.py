@@ -47,6 +47,7 @@ RUNS: dict[str, Callable[[], Agent]] = {
     "Alpha MAML": lambda: metarl.AlphaMAML(*SINE, rate=1e-3, **ANY),
     # so small a batch has wild hypergradients
     "Alpha MAML on policies": lambda: metarl.AlphaMAML(*NAVIGATION, rate=0.1, outer=ALPHA_TRPO, **POLICY),
+    "Reptile": lambda: metarl.Reptile(*SINE, support_batch=3, **ANY),
     "prototypes": lambda: metarl.ProtoNet(*IMAGES, **ANY),
     "images": lambda: metarl.MAML(*IMAGES, rate=0.1, batch_norm="running", **ANY),
     "pretraining": lambda: metarl.Finetuning(*IMAGES, inner_steps=3, **ANY),

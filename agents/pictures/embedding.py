@@ -74,8 +74,9 @@ def in_two_dimensions(agent: Agent, unseen: Unseen, task: int) -> Points:
         embedded = adapter.embed(agent.meta, moments, inputs)
         predictions = adapter.call(agent.meta, "answer", embedded, kept).argmax(1)
         landmarks, classes = adapter.call(agent.meta, "landmarks", kept)
+        embedded = adapter.call(agent.meta, "place", embedded, kept)
     both = torch.cat([embedded, landmarks]).cpu().double()
-    if agent.options.distance == "cosine":
+    if adapter.reader.by_direction:
         both = functional.normalize(both, dim=1)
     projected, shares = principal_components(both)
     queries, marks = torch.split(projected, [len(embedded), len(landmarks)])

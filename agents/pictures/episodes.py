@@ -107,7 +107,8 @@ def _episode(agent: Agent, unseen: Unseen, family: Any) -> Figure:
     for ax, image in zip(figure.subplots(EPISODES, 1), images, strict=True):
         ax.imshow(image, interpolation="nearest")
         ax.set_axis_off()
-        ax.set_title(f"{family.ways}-way {family.shots}-shot: support images | query images", fontsize="small", loc="left")
+        sets = "support images | query images" + " | images without labels" * len(unseen.tasks.unlabelled)
+        ax.set_title(f"{family.ways}-way {family.shots}-shot: {sets}", fontsize="small", loc="left")
     figure.suptitle("Unseen episodes")
     return figure
 

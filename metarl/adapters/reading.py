@@ -49,10 +49,12 @@ class SupportReader(nn.Module, ABC):
     Attributes:
         serves: whether support targets are classes, values, or may be both.
         follows_ways: whether it takes tasks of other ways than it was made for.
+        reads_unlabelled: whether it is shown an episode's unlabelled inputs; they are embedded for those alone who are.
     """
 
     serves: ClassVar[Targets] = "classes"
     follows_ways: ClassVar[bool] = True
+    reads_unlabelled: ClassVar[bool] = False
 
     @abstractmethod
     def read(self, support: Support) -> Any:
@@ -135,7 +137,7 @@ class ReadingAdapter(Adapter):
         inputs, targets = self.problem.collect(unneeded, tasks, "support", generator)
         is_class = self.problem.metric == "accuracy"
         columns = functional.one_hot(targets.long()).to(inputs) if is_class else targets.flatten(2)
-        return [Support(inputs, columns, targets, self.problem.unlabelled(tasks))]
+        return [Support(inputs, columns, targets, self.problem.unlabelled(tasks) if self.reader.reads_unlabelled else ())]
 
     def replay(self, meta: Meta, experiences: list[Support], count: int, path: list[Any] | None = None) -> Any:
         """Return what is kept of each task's support set, and its moments if they normalise its queries."""
@@ -144,9 +146,7 @@ class ReadingAdapter(Adapter):
             moments = {}
             if self.learner.batch_norm == "support":
                 moments = self.learner.moments(meta["theta"], shared(meta), support.inputs)
-            embedded = self.embed(meta, moments, support.inputs)
-            unlabelled = tuple(self.embed(meta, moments, inputs) for inputs in support.unlabelled)
-            return self.call(meta, "read", support._replace(inputs=embedded, unlabelled=unlabelled)), moments
+            return self.call(meta, "read", self.embed_support(meta, moments, support)), moments
 
         return torch.vmap(one)(experiences[0])
 
@@ -170,6 +170,12 @@ class ReadingAdapter(Adapter):
     def embed(self, meta: Meta, moments: Averages, inputs: Tensor) -> Tensor:
         """Return the embeddings, shape (examples, features), of one task's inputs, with its moments if it has some."""
         return self.learner(meta["theta"], shared(meta), inputs, moments or averages(meta)).flatten(1)
+
+    def embed_support(self, meta: Meta, moments: Averages, support: Support) -> Support:
+        """Return one task's support set with its inputs embedded, and those without labels in one batch with them."""
+        sets = [support.inputs, *support.unlabelled]
+        embedded, *unlabelled = torch.split(self.embed(meta, moments, torch.cat(sets)), [len(inputs) for inputs in sets])
+        return support._replace(inputs=embedded, unlabelled=tuple(unlabelled))
 
     def classifier_shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of a linear classifier of embeddings."""

@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
+from metarl.commands.costs import costs
 from metarl.commands.run import Run
 from metarl.commands.table import Exam, Measured, Numbers, Row, Table
 from metarl.errors import NonFiniteError
@@ -33,7 +34,8 @@ def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: st
             taken = learn_side_by_side(agents, runs[0].iterations, validate_every=every, validation_tasks=tasks)
             stopped = [iterations < run.iterations for iterations, run in zip(taken, runs, strict=True)]
         else:
-            stopped = [_learn(agent, run, every) for agent, run in zip(agents, runs, strict=True)]
+            minutes = None if table.minutes is None else scale * table.minutes
+            stopped = [_learn(agent, run, every, minutes) for agent, run in zip(agents, runs, strict=True)]
         return [read(agent, row, early, table, root) for agent, early in zip(agents, stopped, strict=True)]
 
 
@@ -43,7 +45,7 @@ def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> R
     if scale < table.compiled_from:
         changes["gradient.compile"] = False
     run = Run.of(row.settings, **changes)
-    return replace(run, iterations=max(1, round(run.iterations * scale)))
+    return run if table.minutes is not None else replace(run, iterations=max(1, round(run.iterations * scale)))
 
 
 def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Numbers:
@@ -54,6 +56,9 @@ def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Number
         if cell.exam is None:
             numbers[cell.name] = Measured(_best(agent), stopped=stopped)
             continue
+        if cell.cost is not None:
+            numbers[cell.name] = Measured(costs(agent, cell.exam)[cell.cost], stopped=stopped)
+            continue
         evaluation = next((evaluation for exam, evaluation in evaluations if exam == cell.exam), None)
         if evaluation is None:
             evaluation = _evaluate(agent.restore_best(), cell.exam, table, root)
@@ -62,11 +67,14 @@ def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Number
     return numbers
 
 
-def _learn(agent: Any, run: Run, validate_every: int) -> bool:
+def _learn(agent: Any, run: Run, validate_every: int, minutes: float | None) -> bool:
     """Let an agent learn; return whether a loss that was not finite stopped it."""
+    from metarl.agents.callbacks import StopAfter
+
     try:
         agent.learn(
             run.iterations,
+            callback=None if minutes is None else StopAfter(minutes),
             log_interval=run.iterations + 1,
             validate_every=validate_every,
             validation_tasks=run.validation_tasks,
@@ -86,6 +94,8 @@ def _evaluate(agent: Any, exam: Exam, table: Table, root: str) -> Any:
     kwargs = dict(exam.env_kwargs)
     if exam.env is not None and table.needs_root:
         kwargs["root"] = root
+    if exam.instances:
+        return agent.accuracy_by_instance(exam.tasks, exam.instances, env_kwargs=kwargs)
     return agent.evaluate(exam.tasks, exam.steps, repeats=exam.repeats, env=exam.env, env_kwargs=kwargs or None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Printed
 
-from metarl.commands.table import Cell, Difference, Measured, Table, verdict
+from metarl.commands.table import Cell, Difference, Measured, Table, by_cell, verdict
 
 
 def rows_of(table: Table, numbers: dict[str, list[Measured]], scale: float) -> list[dict[str, Any]]:
@@ -60,6 +60,17 @@ def row_of(cell: Cell | Difference, seeds: list[Measured], table: Table, scale: 
 
 def show(table: Table, rows: list[dict[str, Any]], seconds: float, console: Console | None = None) -> None:
     """Print the report."""
+    printed = _matrix(table, rows) if table.columns else _lines(table, rows)
+    console = console or Console()
+    console.print(printed)
+    seeds = rows[0]["seeds"]
+    counted = f"{seeds} seed{'s' * (seeds > 1)}"
+    interval = "over seeds" if table.interval == "seeds" else f"over tasks, mean of {counted}"
+    console.print(f"± 95% interval {interval}; spread: deviation over seeds; {counted}; {seconds:.0f} s")
+
+
+def _lines(table: Table, rows: list[dict[str, Any]]) -> Printed:
+    """Return a line for each cell."""
     printed = Printed(title=table.title, title_justify="left")
     for heading in ("cell", "paper", "ours", "spread", "verdict"):
         printed.add_column(heading, justify="left" if heading in ("cell", "verdict") else "right")
@@ -69,12 +80,29 @@ def show(table: Table, rows: list[dict[str, Any]], seconds: float, console: Cons
         interval = "" if row["ours_ci"] is None else f" ±{row['ours_ci']:.2f}"
         ours = "-" if row["ours"] is None else f"{row['ours']:.2f}{interval}"
         printed.add_row(row["cell"], paper, ours, spread, row["verdict"])
-    console = console or Console()
-    console.print(printed)
-    seeds = rows[0]["seeds"]
-    counted = f"{seeds} seed{'s' * (seeds > 1)}"
-    interval = "over seeds" if table.interval == "seeds" else f"over tasks, mean of {counted}"
-    console.print(f"± 95% interval {interval}; spread: deviation over seeds; {counted}; {seconds:.0f} s")
+    return printed
+
+
+def _matrix(table: Table, rows: list[dict[str, Any]]) -> Printed:
+    """Return a line for all cells that share what stands before the comma, the published number in brackets."""
+    printed = Printed(title=table.title, title_justify="left", caption="in brackets: published", caption_justify="left")
+    printed.add_column("")
+    lines: dict[str, dict[str, str]] = {}
+    for name, row in by_cell(rows).items():
+        line, _, column = name.rpartition(", ")
+        if row["ours"] is None:
+            text = "-"
+        elif row["ours_ci"] is None:
+            text = f"{row['ours']:.1f}" if row["ours"] < 1000 else f"{row['ours']:,.0f}"
+        else:
+            text = f"{row['ours']:.1f} ±{row['ours_ci']:.1f}"
+        lines.setdefault(line, {})[column] = text + (f" ({row['paper']:g})" if row["paper"] is not None else "")
+    shown = [column for column in table.columns if any(column in cells for cells in lines.values())]
+    for column in shown:
+        printed.add_column(column, justify="right")
+    for line, cells in lines.items():
+        printed.add_row(line, *(cells.get(column, "") for column in shown))
+    return printed
 
 
 def _rounded(value: float | None) -> float | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from metarl.commands.costs import Cost
 from metarl.commands.presets import Settings
 from metarl.errors import ConfigError, unknown_name
 
@@ -26,6 +27,7 @@ class Exam:
         env: another family to test on; the trained one unless given.
         env_kwargs: the environment's arguments where they differ from training; all of another family's.
         repeats: adaptations to each task with new data.
+        instances: of each class in a sequence, of a memory learner whose accuracy by instance is wanted; 0 for an evaluation.
     """
 
     tasks: int = 600
@@ -33,6 +35,7 @@ class Exam:
     env: str | None = None
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     repeats: int = 1
+    instances: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,10 @@ class Cell:
         paper: the published number; None where there is none.
         paper_ci: half its published 95% interval.
         exam: the evaluation that it is read from; None for the best validation score.
-        step: after how many inner steps; -1 for the last.
+        step: after how many inner steps, or at which instance of a class; -1 for the last.
         statistic: over tasks.
         unit: what it is multiplied with: 100 for percent.
+        cost: what is read of the agent's costs instead of a score; see ``metarl.commands.costs``.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Cell:
     step: int = -1
     statistic: Literal["mean", "median"] = "mean"
     unit: float = 1.0
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,8 @@ class Table:
         needs_root: whether its environments read data from the folder ``--root``.
         validations: at least so many in a run, however short its scale makes it; 0 to keep each run's own rhythm.
         compiled_from: the scale below which nothing is compiled: it would take longer than it saves.
+        minutes: of one core's time that every run has to learn in, at scale 1; None where iterations end a run.
+        columns: its cells are printed as a matrix of these columns; a cell's name is the line's, a comma and the column's.
         reading: how its rows are measured, where it is not by evaluations.
         picture: draws the report's rows; None where there is no picture.
     """
@@ -168,6 +175,8 @@ class Table:
     needs_root: bool = False
     validations: int = 0
     compiled_from: float = 0.0
+    minutes: float | None = None
+    columns: Sequence[str] = ()
     reading: Reading | None = None
     picture: "Callable[[list[dict[str, Any]], float], Figure] | None" = None
 
@@ -203,7 +212,7 @@ def verdict(cell: Cell | Difference, ours: float, ours_ci: float, higher_is_bett
         within = cell.not_below - ours <= ours_ci
         return f"not told apart from {cell.not_below:g}" if within else f"below {cell.not_below:g}"
     if cell.paper is None:
-        return "no published number"
+        return "a cost" if cell.cost is not None else "no published number"
     better_by = ours - cell.paper if higher_is_better else cell.paper - ours
     if better_by >= 0:
         return "at least the paper's"

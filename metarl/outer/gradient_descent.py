@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
@@ -18,8 +18,8 @@ from metarl.errors import ConfigError, NonFiniteError, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient
-from metarl.outer.optimisers import ELEMENTWISE, Optimiser
-from metarl.outer.vectors import total_norm
+from metarl.outer.optimisers import COUNTS, ELEMENTWISE, Optimiser, OptimiserState
+from metarl.outer.vectors import stacked, total_norm
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ class GradientDescent(OuterLoop):
         generators: list[torch.Generator],
     ) -> list[tuple[Outcome, State] | NonFiniteError]:
         """Return what ``improve`` gives for each of several runs: one more batched axis, if the optimiser allows."""
-        if self.optimizer not in ELEMENTWISE or processes.count() > 1:
+        if self.optimizer not in ELEMENTWISE or processes.count() > 1 or not _of_one_shape(batches):
             return super().improve_together(adapter, metas, states, batches, generators)
         meta, experiences, query = (
-            _stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
+            stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
         )
         losses, norms, gradients = self._gradients(adapter, meta, experiences, query, batches[0].count)
         moved, after = self.move(meta, gradients, _stacked_state(states))
@@ -154,26 +154,34 @@ class GradientDescent(OuterLoop):
         return {**meta, **moved}, {"optimizer": optimiser, "steps": state["steps"] + 1}
 
 
-def _stacked(runs: list[Any]) -> Any:
-    """Return the runs' tensors with the runs as the first axis."""
-    return tree_map(lambda *tensors: torch.stack(tensors), *runs)
+def _of_one_shape(batches: list[Batch]) -> bool:
+    """Return whether the runs' experience can be one tensor; not where runs drew other numbers of shots."""
+    shapes = {tuple(leaf.shape for leaf in tree_leaves((batch.experiences, batch.query))) for batch in batches}
+    return len(shapes) == 1
 
 
 def _stacked_state(states: list[State]) -> State:
-    """Return the runs' states as one; the optimiser's counts of steps, which are scalars, are alike in all."""
+    """Return the runs' states as one; the optimiser's counts of steps are alike in all."""
 
-    def entry(*values: Any) -> Any:
-        return torch.stack(values) if isinstance(values[0], Tensor) and values[0].ndim else values[0]
+    def entry(name: str, key: str, value: Any) -> Any:
+        if key in COUNTS or not isinstance(value, Tensor):
+            return value
+        return torch.stack([state["optimizer"][name][key] for state in states])
 
-    return {**states[0], "optimizer": tree_map(entry, *[state["optimizer"] for state in states])}
+    return {**states[0], "optimizer": _entries(entry, states[0]["optimizer"])}
 
 
 def _state_of(stacked: State, run: int) -> State:
     """Return one run's state."""
 
-    def entry(value: Any) -> Any:
+    def entry(name: str, key: str, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        return value[run].clone() if value.ndim else value.clone()
+        return (value if key in COUNTS else value[run]).clone()
 
-    return {**stacked, "optimizer": tree_map(entry, stacked["optimizer"])}
+    return {**stacked, "optimizer": _entries(entry, stacked["optimizer"])}
+
+
+def _entries(function: Callable[[str, str, Any], Any], state: OptimiserState) -> OptimiserState:
+    """Return an optimiser's state with what a function of a parameter's name, an entry's and its value gives for each."""
+    return {name: {key: function(name, key, value) for key, value in entries.items()} for name, entries in state.items()}

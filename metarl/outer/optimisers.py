@@ -15,6 +15,8 @@ UNFIT = ("Optimizer", "LBFGS", "SparseAdam", "Muon")
 """Optimisers that need a closure, sparse gradients or matrices; theta is a vector."""
 ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adamax", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Rprop")
 """Optimisers that treat every number by itself, so that agents side by side can share a step."""
+COUNTS = ("step",)
+"""What these remember that is no number of each number, but of the steps taken."""
 OptimiserState = dict[str, dict[str, Any]]
 """What an optimiser remembers of every meta-parameter, by its name; empty before the first step."""
 

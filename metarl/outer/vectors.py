@@ -1,9 +1,11 @@
-"""Meta-parameters as one vector, and back."""
+"""Meta-parameters as one vector, and back; those of several runs as one more axis."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from metarl.adapters.base import Meta
 
@@ -22,3 +24,8 @@ def split(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def total_norm(gradients: Meta) -> Tensor:
     """Return the norm of all entries together, shape ()."""
     return torch.stack([value.square().sum() for value in gradients.values()]).sum().sqrt()
+
+
+def stacked(runs: Sequence[Any]) -> Any:
+    """Return nests of tensors as one, with the runs that they are of as the first axis."""
+    return tree_map(lambda *tensors: torch.stack(tensors), *runs)

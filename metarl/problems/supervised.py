@@ -23,7 +23,8 @@ class SupervisedProblem(Problem[Examples]):
         loss: the loss of one task's set; its reduction (mean over examples, or other) is the caller's choice.
         measures: what ``measure`` tells of one task's set, the loss among it; the loss alone unless given.
         metric: the name in it of what matters: ``"loss"`` or ``"accuracy"``.
-        support_batch: how many support examples each inner step sees, drawn with replacement; None for all.
+        support_batch: how many support examples each inner step sees, drawn with replacement; None for all, as where there
+            are no more.
         classes: how many classes all training examples have; 0 where there are none.
 
     Raises:
@@ -59,10 +60,10 @@ class SupervisedProblem(Problem[Examples]):
         """Return the episodes' support sets, or what an inner step sees of them, or their query sets."""
         if phase == "query":
             return tasks.query
-        if self.support_batch is None:
-            return tasks.support
         count, examples = tasks.support.inputs.shape[:2]
         size = self.support_batch
+        if size is None or size >= examples:
+            return tasks.support
         rows = processes.draw(
             lambda all_tasks: torch.randint(examples, (all_tasks, size), generator=generator, device=generator.device), count
         )

@@ -13,10 +13,16 @@ class MetricReader(SupportReader):
 
     Attributes:
         landmark: what queries are compared with, in words.
+        by_direction: whether directions are compared, and lengths are of no account, as by cosines.
     """
 
     landmark: ClassVar[str]
+    by_direction: bool = False
 
     @abstractmethod
     def landmarks(self, kept: Any) -> tuple[Tensor, Tensor]:
         """Return what queries are compared with, shape (landmarks, features), and the classes of that, shape (landmarks,)."""
+
+    def place(self, queries: Tensor, kept: Any) -> Tensor:
+        """Return embedded queries, shape (queries, features), where they are compared with the landmarks: as they are."""
+        return queries

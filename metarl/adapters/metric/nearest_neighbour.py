@@ -25,6 +25,7 @@ class NearestNeighbour(MetricReader):
     def __init__(self, distance: Distance = "cosine") -> None:
         super().__init__()
         self.similarity = similarity_by(distance)
+        self.by_direction = distance == "cosine"
 
     def read(self, support: Support) -> tuple[Tensor, Tensor]:
         """Return the embedded examples, shape (examples, features), and their classes as columns."""

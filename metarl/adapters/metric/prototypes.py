@@ -28,6 +28,7 @@ class Prototypes(MetricReader):
     def __init__(self, distance: Distance = "squared-euclidean") -> None:
         super().__init__()
         self.similarity = similarity_by(distance)
+        self.by_direction = distance == "cosine"
 
     def read(self, support: Support) -> Tensor:
         """Return the prototypes, shape (ways, features)."""

@@ -1,0 +1,150 @@
+"""Causal blocks on sequences: dilated convolutions and attention, in which no position sees a later one.
+
+Mishra, Rohaninejad, Chen and Abbeel 2018, "A Simple Neural Attentive Meta-Learner", section 3.1.
+
+A sequence has the shape (positions, channels). Its outputs do not depend on what comes later, so that a block can read it once
+and then give the output of the next position for many inputs that may stand there: a support set is read for all its queries.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class CausalBlock(nn.Module, ABC):
+    """Maps a sequence, shape (positions, channels), to one of more channels, its own inputs first.
+
+    Attributes:
+        channels: of an output.
+    """
+
+    channels: int
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """Return the outputs, shape (positions, channels)."""
+        return self.read(sequence)[0]
+
+    @abstractmethod
+    def read(self, sequence: Tensor) -> tuple[Tensor, Any]:
+        """Return the outputs, and what the position after the sequence needs of it: a pytree of tensors."""
+
+    @abstractmethod
+    def next(self, inputs: Tensor, kept: Any) -> Tensor:
+        """Return the output of the position after a sequence for each of n inputs that may be there, shape (n, channels)."""
+
+
+class DenseBlock(CausalBlock):
+    r"""Concatenates to its input $\tanh(f) \sigma(g)$, where f and g are causal convolutions of kernel 2.
+
+    Args:
+        inputs: the channels of an input.
+        dilation: R; the output of position t is of the inputs of t and t - R, zero where there are none.
+        filters: D, the channels that are added.
+    """
+
+    def __init__(self, inputs: int, dilation: int, filters: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Linear(2 * inputs, 2 * filters)  # of both positions, to f and g
+        self.dilation = dilation
+        self.channels = inputs + filters
+
+    def read(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs, and the input that the next position looks back at, shape (channels,); see ``CausalBlock``."""
+        padded = functional.pad(sequence, (0, 0, self.dilation, 0))
+        return self.next(sequence, padded[: len(sequence)]), padded[len(sequence)]
+
+    def next(self, inputs: Tensor, kept: Tensor) -> Tensor:
+        """Return the outputs of inputs, shape (n, channels), that look back at ``kept``, one for all or one each."""
+        before, now = self.convolutions.weight.chunk(2, dim=1)
+        filtered = functional.linear(inputs, now, self.convolutions.bias) + functional.linear(kept, before)
+        values, gates = filtered.chunk(2, dim=-1)
+        return torch.cat([inputs, values.tanh() * gates.sigmoid()], dim=-1)
+
+
+class AttentionBlock(CausalBlock):
+    r"""Concatenates to its input one look-up by keys: $\mathrm{softmax}(Q K^T / \sqrt{d}) V$, over this and earlier positions.
+
+    Args:
+        inputs: the channels of an input.
+        key_size: d, the entries of a key and of a query.
+        value_size: the entries of a value, the channels that are added.
+    """
+
+    def __init__(self, inputs: int, key_size: int, value_size: int) -> None:
+        super().__init__()
+        self.queries = nn.Linear(inputs, key_size)
+        self.keys = nn.Linear(inputs, key_size)
+        self.values = nn.Linear(inputs, value_size)
+        self.scale = 1 / math.sqrt(key_size)
+        self.channels = inputs + value_size
+
+    def read(self, sequence: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the outputs, and all keys and values; see ``CausalBlock``."""
+        keys, values = self.keys(sequence), self.values(sequence)
+        seen = torch.ones(len(sequence), len(sequence), dtype=torch.bool, device=sequence.device).tril()
+        logits = self.scale * self.queries(sequence) @ keys.t()
+        weights = logits.masked_fill(~seen, -torch.inf).softmax(1)  # over keys
+        return torch.cat([sequence, weights @ values], dim=1), (keys, values)
+
+    def next(self, inputs: Tensor, kept: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the outputs of inputs that look up the kept positions and themselves; see ``CausalBlock``."""
+        weights = self.attention(inputs, kept)
+        found = weights[:, :-1] @ kept[1] + weights[:, -1:] * self.values(inputs)
+        return torch.cat([inputs, found], dim=1)
+
+    def attention(self, inputs: Tensor, kept: tuple[Tensor, Tensor]) -> Tensor:
+        """Return how much each of n inputs attends to the kept positions and, last, to itself, shape (n, positions + 1)."""
+        queries, keys = self.scale * self.queries(inputs), kept[0]
+        own = (queries * self.keys(inputs)).sum(1, keepdim=True)
+        return torch.cat([queries @ keys.t(), own], dim=1).softmax(1)
+
+
+class Chain(CausalBlock):
+    """Blocks one after the other.
+
+    Args:
+        blocks: at least one; each takes the channels of the one before.
+    """
+
+    def __init__(self, blocks: Iterable[CausalBlock]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.channels = self.in_order[-1].channels
+
+    @property
+    def in_order(self) -> Sequence[CausalBlock]:
+        """The blocks."""
+        return cast(Sequence[CausalBlock], self.blocks)
+
+    def read(self, sequence: Tensor) -> tuple[Tensor, list[Any]]:
+        """Return the last block's outputs, and what every block keeps; see ``CausalBlock``."""
+        every = []
+        for block in self.in_order:
+            sequence, kept = block.read(sequence)
+            every.append(kept)
+        return sequence, every
+
+    def next(self, inputs: Tensor, kept: list[Any]) -> Tensor:
+        """Return the last block's output of the next position; see ``CausalBlock``."""
+        for block, part in zip(self.in_order, kept, strict=True):
+            inputs = block.next(inputs, part)
+        return inputs
+
+
+class TCBlock(Chain):
+    r"""Dense blocks of dilations $2^1, 2^2, \ldots, 2^{\lceil \log_2 T \rceil}$, as the paper's pseudocode counts them.
+
+    Args:
+        inputs: the channels of an input.
+        length: T, above one, the positions that are to be looked back at.
+        filters: D, the channels that every dense block adds.
+    """
+
+    def __init__(self, inputs: int, length: int, filters: int) -> None:
+        count = (length - 1).bit_length()  # log2 of T, rounded up
+        super().__init__(DenseBlock(inputs + i * filters, 2 ** (i + 1), filters) for i in range(count))

@@ -1,0 +1,99 @@
+"""SNAIL: the support set is a sequence, and a query the position after it.
+
+Mishra, Rohaninejad, Chen and Abbeel 2018, "A Simple Neural Attentive Meta-Learner".
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from metarl.adapters.memory.causal import AttentionBlock, CausalBlock, Chain, TCBlock
+from metarl.adapters.reading import Support, SupportReader, Targets
+from metarl.errors import ConfigError, require_positive
+
+
+class SNAIL(SupportReader):
+    """Reads the support set by causal convolutions and attention in turn, and answers from the position after it.
+
+    The first and every other block is attention, a TC block stands between two. An example is its embedding and its target,
+    a query its embedding and a target of zeros. The support set's own activations do not depend on what comes after them:
+    they are computed once, and every query is the next position of the same sequence, which no other query sees.
+
+    Args:
+        features: the entries of an embedding.
+        outputs: the ways, or the numbers of a target.
+        length: T, the positions of the longest sequence: the support examples and a query.
+        filters: D of the TC blocks.
+        key_sizes: of each attention block.
+        value_sizes: of each attention block.
+
+    Raises:
+        ConfigError: a size that is not positive, other numbers of key and value sizes, or a length without a support example.
+    """
+
+    serves: ClassVar[Targets] = "both"
+    follows_ways: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        features: int,
+        outputs: int,
+        length: int,
+        filters: int = 128,
+        key_sizes: Sequence[int] = (64, 256, 512),
+        value_sizes: Sequence[int] = (32, 128, 256),
+    ) -> None:
+        super().__init__()
+        for name, sizes in (("key_sizes", key_sizes), ("value_sizes", value_sizes)):
+            require_positive(filters=filters, **{f"{name}[{i}]": size for i, size in enumerate(sizes)})
+        if len(key_sizes) != len(value_sizes) or not key_sizes:
+            raise ConfigError(
+                f"key_sizes={tuple(key_sizes)} and value_sizes={tuple(value_sizes)} must be as many, one of each for each "
+                "attention block"
+            )
+        if length < 2:
+            raise ConfigError(f"length={length!r} leaves no room for a support example before the query: give at least 2")
+        blocks: list[CausalBlock] = []
+        channels = features + outputs
+        for keys, values in zip(key_sizes, value_sizes, strict=True):
+            if blocks:
+                blocks.append(TCBlock(channels, length, filters))
+                channels = blocks[-1].channels
+            blocks.append(AttentionBlock(channels, keys, values))
+            channels = blocks[-1].channels
+        self.body = Chain(blocks)
+        self.head = nn.Linear(channels, outputs)
+        self.length = length
+
+    def read(self, support: Support) -> list[Any]:
+        """Return what each block keeps of the support set.
+
+        Raises:
+            ConfigError: more support examples than there are positions before the query.
+        """
+        examples = len(support.inputs)
+        if examples >= self.length:
+            raise ConfigError(
+                f"length={self.length} holds {self.length - 1} support examples and a query, but the support set has "
+                f"{examples}: give length={examples + 1} or more when the agent is made, or fewer shots"
+            )
+        return self.body.read(torch.cat([support.inputs, support.columns], dim=1))[1]
+
+    def answer(self, queries: Tensor, kept: list[Any]) -> Tensor:
+        """Return logits or values at the position after the support set, shape (queries, outputs)."""
+        outputs: Tensor = self.head(self.body.next(self._unlabelled(queries), kept))
+        return outputs
+
+    def attention(self, queries: Tensor, kept: list[Any]) -> Tensor:
+        """Return how much the queries attend to each support example in the first block, shape (queries, examples).
+
+        What a row lacks to one the query attends to itself.
+        """
+        first = self.body.in_order[0]
+        assert isinstance(first, AttentionBlock)
+        return first.attention(self._unlabelled(queries), kept[0])[:, :-1]
+
+    def _unlabelled(self, queries: Tensor) -> Tensor:
+        return torch.cat([queries, queries.new_zeros(len(queries), self.head.out_features)], dim=1)
