@@ -323,7 +323,7 @@ SNAIL_OMNIGLOT_SMALL: Settings = {
     "iterations": 16_000,
     "validate_every": 1000,
 }
-"""A quarter of the paper's channels, which learned faster in the same time; MAML's strided convolutions, which cost a quarter."""
+"""A quarter of the channels of the paper, which learned faster in the same time; MAML's strided convolutions."""
 MATCHING_OMNIGLOT: Settings = {
     "agent": "matching-net",
     "env": "metarl/Omniglot-v0",
