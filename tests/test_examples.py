@@ -124,6 +124,14 @@ def test_attention_finds_the_ink_of_like_pixels_and_bits_are_of_base_two():
 
 
 @pytest.mark.slow
+def test_learned_schedule(capsys):
+    losses = load("learned_schedule")["main"](steps=60, updates=20)
+    assert len(losses) == 21
+    assert losses[-1] < 0.95 * losses[0]
+    assert f"after 20 updates: test loss {losses[-1]:.3f}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_your_own_rule_is_learned_in_both_worlds():
     example = load("your_own_rule")
     predictor = example["on_a_predictor"](iterations=2, tasks=2)

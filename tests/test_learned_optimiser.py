@@ -140,6 +140,14 @@ def test_a_replay_begins_where_the_adaptation_did(batch_norm):
     assert len(kept) == len(adaptation.experiences) == agent.adapter.steps + 1 + (batch_norm is not None)
 
 
+def test_gradient_descent_through_a_whole_training_moves_the_rule_alone():
+    agent = small(outer="gradient_descent", inner_steps=3)
+    before = dict(agent.meta)
+    agent.learn(2, log_interval=1)
+    assert torch.equal(agent.meta["theta"], before["theta"])
+    assert all(not torch.equal(value, before[name]) for name, value in agent.meta.items() if name != "theta")
+
+
 def test_steps_that_go_on_are_the_steps_in_one():
     agent = small()
     tasks = agent.source.sample(3, "train", torch.Generator().manual_seed(0))

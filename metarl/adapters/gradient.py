@@ -130,8 +130,7 @@ class GradientAdapter(Adapter):
         noise = [] if position is not None else self._noise(count, generator)
         if noise:
             position = self._begin(meta, noise[0])
-        steps = self.steps if steps is None else steps
-        self._unroll(meta, kept, steps, count, tasks, generator, position=position)
+        self._unroll(meta, kept, self.steps if steps is None else steps, count, tasks, generator, position=position)
         kept.experiences.extend(noise)
         return kept
 
