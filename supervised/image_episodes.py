@@ -327,7 +327,9 @@ class ImageEpisodes(EpisodeEnv):
         shots = low
         if low < high:  # one for all tasks: a batch is one tensor
             shots = int(torch.randint(low, high + 1, (), generator=generator, device=generator.device))
-        episodes = self._draw(tasks, self.sizes_of(split)._replace(shots=shots), generator)
+        sizes = self.sizes_of(split)._replace(shots=shots)
+        same = sizes == self._shown_sizes  # a subclass may say what the data are by draw_episodes alone
+        episodes = self.draw_episodes(tasks, generator) if same else self._draw(tasks, sizes, generator)
         if split == "train" and self.distortions == "affine":
             support, query = (part._replace(inputs=self._distorted(part.inputs, generator)) for part in episodes[:2])
             unlabelled = tuple(self._distorted(inputs, generator) for inputs in episodes.unlabelled)

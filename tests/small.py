@@ -58,7 +58,7 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
         {"policy": "Conv4", "policy_kwargs": {"filters": 2, "pools": 0}, "filters": 2, "hidden": 2},
     ),
     "MANN": (metarl.MANN, "images", {"hidden": 4, "slots": 6, "width": 3, "reads": 2, "sharpen": True, "meta_batch": 2}),
-    "LSTM that reads": (metarl.LSTM, "sine", {"hidden": 4, "loss_on": "queries"}),
+    "recurrent reader": (metarl.LSTM, "sine", {"hidden": 4, "loss_on": "queries"}),
     "SNAIL": (metarl.SNAIL, "images", {"filters": 2, "key_sizes": (4, 5), "value_sizes": (3, 4)}),
     "SNAIL on sine waves": (
         metarl.SNAIL,

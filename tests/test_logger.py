@@ -98,6 +98,8 @@ def test_every_kind_of_agent_logs_what_matters(kind):
     pretrained = "pretraining" in type(agent).default_outer if type(agent).default_outer else False
     if pretrained:
         wanted |= {"train/pretraining_accuracy"}
+    elif kind == "learned optimiser":  # takes a segment of the steps
+        wanted |= {"train/steps_taken", "train/last_loss"}
     else:
         metric, steps = agent.adapter.problem.metric, range(agent.adapter.steps + 1)
         takes_steps = agent.adapter.stage == "inner step"

@@ -157,7 +157,7 @@ DAMAGE = {
         "the rule 'metarl.rules.preprocess'",
     ),
     "a rule that is a list": (damaged("options", rule=[1]), r"the rule \[1\]: hand it in"),
-    "an unknown agent": (entry(agent="reptile"), "holds the agent 'reptile', which is not known: import its class"),
+    "an unknown agent": (entry(agent="leap"), "holds the agent 'leap', which is not known: import its class"),
     "an agent that is no name": (entry(agent=3), "has agent=3"),
     "an unknown option": (damaged("options", inner_stps=3), "option='inner_stps' is not known: did you mean 'inner_steps'"),
     "an option of another kind": (damaged("options", seed="x"), "seed='x' must be a whole number"),
