@@ -208,7 +208,7 @@ def test_the_meta_gradient_is_that_of_the_segment_alone(objective, segment):
     agent = small(first_order=False, outer=step)
     states = [{}, *segments(still(first_order=False), 1)]
     batch = agent.outer.gather(agent.adapter, agent.meta, agent.source.sample(3, "train", torch.Generator()), None)
-    state = {"optimizer": {}, "in_flight": states[segment]}
+    state = {"optimizer": {}, "steps": 0, "in_flight": states[segment]}
 
     def after(meta):
         return step.improve(agent.adapter, meta, state, batch, torch.Generator().manual_seed(5))[0]
@@ -340,6 +340,7 @@ def test_what_cannot_be_trained_along_the_way_is_named(make, says):
     [
         ({"unroll": 0}, "unroll=0 must be above zero"),
         ({"unroll": 1.5}, r"unroll=1\.5 must be a whole number"),
+        ({"halve_every": 0.5}, r"halve_every=0\.5 must be a whole number"),
         ({"clip_norm": 0}, "clip_norm=0 must be above zero"),
         ({"objective": "train"}, "objective='train' is not known"),
         ({"optimizer": "Adm"}, "optimizer='Adm' is not known"),
