@@ -306,7 +306,7 @@ def test_any_rule_and_shared_parameters_can_be_trained_along_the_way():
         inner_steps=4,
         hidden=(2,),
         adapted="head",
-        outer=TruncatedBackpropagation(0.01, 2),
+        outer=TruncatedBackpropagation(0.01, unroll=2),
         device="cpu",
     )
     before = dict(agent.meta)
@@ -371,7 +371,7 @@ def test_a_quadratic_is_the_paper_s():
 
 def test_a_rule_learns_to_go_down_quadratics():
     options = {"env_kwargs": {"dimensions": 2}, "start": 0.1, "inner_steps": 10, "meta_batch": 16, "hidden": 8, "device": "cpu"}
-    agent = metarl.LearnedOptimiser("Linear", "metarl/Quadratics-v0", outer=TruncatedBackpropagation(0.01, 5), **options)
+    agent = metarl.LearnedOptimiser("Linear", "metarl/Quadratics-v0", outer=TruncatedBackpropagation(0.01, unroll=5), **options)
     before = agent.evaluate(50).mean
     after = agent.learn(60, log_interval=99).evaluate(50).mean
     assert after[0] == before[0]
