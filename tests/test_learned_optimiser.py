@@ -208,7 +208,7 @@ def test_the_meta_gradient_is_that_of_the_segment_alone(objective, segment):
     agent = small(first_order=False, outer=step)
     states = [{}, *segments(still(first_order=False), 1)]
     batch = agent.outer.gather(agent.adapter, agent.meta, agent.source.sample(3, "train", torch.Generator()), None)
-    state = {"optimizer": {}, "in_flight": states[segment]}
+    state = {"optimizer": {}, "steps": 0, "in_flight": states[segment]}
 
     def after(meta):
         return step.improve(agent.adapter, meta, state, batch, torch.Generator().manual_seed(5))[0]
@@ -306,7 +306,7 @@ def test_any_rule_and_shared_parameters_can_be_trained_along_the_way():
         inner_steps=4,
         hidden=(2,),
         adapted="head",
-        outer=TruncatedBackpropagation(0.01, 2),
+        outer=TruncatedBackpropagation(0.01, unroll=2),
         device="cpu",
     )
     before = dict(agent.meta)
@@ -340,6 +340,7 @@ def test_what_cannot_be_trained_along_the_way_is_named(make, says):
     [
         ({"unroll": 0}, "unroll=0 must be above zero"),
         ({"unroll": 1.5}, r"unroll=1\.5 must be a whole number"),
+        ({"halve_every": 0.5}, r"halve_every=0\.5 must be a whole number"),
         ({"clip_norm": 0}, "clip_norm=0 must be above zero"),
         ({"objective": "train"}, "objective='train' is not known"),
         ({"optimizer": "Adm"}, "optimizer='Adm' is not known"),
@@ -370,7 +371,7 @@ def test_a_quadratic_is_the_paper_s():
 
 def test_a_rule_learns_to_go_down_quadratics():
     options = {"env_kwargs": {"dimensions": 2}, "start": 0.1, "inner_steps": 10, "meta_batch": 16, "hidden": 8, "device": "cpu"}
-    agent = metarl.LearnedOptimiser("Linear", "metarl/Quadratics-v0", outer=TruncatedBackpropagation(0.01, 5), **options)
+    agent = metarl.LearnedOptimiser("Linear", "metarl/Quadratics-v0", outer=TruncatedBackpropagation(0.01, unroll=5), **options)
     before = agent.evaluate(50).mean
     after = agent.learn(60, log_interval=99).evaluate(50).mean
     assert after[0] == before[0]

@@ -687,6 +687,10 @@ def truncated(steps=1, **options):
 
 
 case(TruncatedBackpropagation, "learning_rate", (1 / 64, 0.375), (1 / 128, 0.3125))(lambda v: truncated(learning_rate=v))
+# from one half at the rate 3/8 the gradient is -1, in a step of half the size
+case(TruncatedBackpropagation, "halve_every", (None, 0.390625), (2, 0.390625), (1, 0.3828125))(
+    lambda v: truncated(2, halve_every=v)
+)
 # gradients of -8 after the first step and -4 after the second
 case(TruncatedBackpropagation, "unroll", (1, 0.375), (2, 0.34375))(lambda v: truncated(unroll=v))
 case(TruncatedBackpropagation, "objective", ("query", 0.375), ("support", 0.28125))(lambda v: truncated(objective=v))

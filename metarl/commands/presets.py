@@ -148,6 +148,7 @@ LEARNED_OPTIMISER: Settings = {
     "outer": "truncated_backpropagation",
     "truncated.unroll": 20,
     "truncated.learning_rate": 3e-3,
+    "truncated.halve_every": 1000,
     "iterations": 3000,
     "validate_every": 0,
 }

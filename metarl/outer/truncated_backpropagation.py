@@ -44,6 +44,8 @@ class TruncatedBackpropagation(OuterLoop):
 
     learning_rate: float = 1e-3
     """Of the optimiser that trains the rule."""
+    halve_every: int | None = None
+    """Halve it after every so many outer steps."""
     unroll: int = 20
     """K, the steps of a segment."""
     objective: Objective = "query"
@@ -56,9 +58,12 @@ class TruncatedBackpropagation(OuterLoop):
     """Scale the meta-gradient down to this norm."""
 
     def __post_init__(self) -> None:
-        require_positive(unroll=self.unroll, **({} if self.clip_norm is None else {"clip_norm": self.clip_norm}))
-        if int(self.unroll) != self.unroll:
-            raise ConfigError(f"unroll={self.unroll!r} must be a whole number")
+        given = {name: getattr(self, name) for name in ("unroll", "halve_every", "clip_norm")}
+        given = {name: value for name, value in given.items() if value is not None}
+        require_positive(**given)
+        for name in given.keys() - {"clip_norm"}:
+            if int(given[name]) != given[name]:
+                raise ConfigError(f"{name}={given[name]!r} must be a whole number")
         if self.objective not in get_args(Objective):
             raise unknown_name("objective", self.objective, get_args(Objective))
         _ = self._optimiser  # its name and arguments are looked at now, not at the first step
@@ -82,8 +87,8 @@ class TruncatedBackpropagation(OuterLoop):
             )
 
     def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
-        """Return an optimiser's state before its first step, and no training under way."""
-        return {"optimizer": {}, "in_flight": {}}
+        """Return an optimiser's state before its first step, the count of steps, and no training under way."""
+        return {"optimizer": {}, "steps": 0, "in_flight": {}}
 
     def require_state(self, meta: Meta, ours: State, theirs: State) -> None:
         """Raise CheckpointError if the checkpoint's optimiser or trainings are of other parameters."""
@@ -126,11 +131,12 @@ class TruncatedBackpropagation(OuterLoop):
         if self.clip_norm is not None:
             factor = (self.clip_norm / (norm + 1e-6)).clamp(max=1)
             gradients = {name: factor * value for name, value in gradients.items()}
-        moved, optimiser = self._optimiser.step(values, gradients, state["optimizer"])
+        scale = 1.0 if self.halve_every is None else 0.5 ** (state["steps"] // self.halve_every)
+        moved, optimiser = self._optimiser.step(values, gradients, state["optimizer"], scale)
         metrics: dict[str, float | Tensor] = {"gradient_norm": norm, "last_loss": last, "steps_taken": end.step}
         outcome = Outcome({**meta, **moved}, loss, metrics=metrics)
         in_flight = {} if end.step == adapter.steps else _kept(end, tasks)
-        return outcome, {"optimizer": optimiser, "in_flight": in_flight}
+        return outcome, {"optimizer": optimiser, "steps": state["steps"] + 1, "in_flight": in_flight}
 
     def _losses(
         self, adapter: GradientAdapter, meta: Meta, adaptation: Adaptation, tasks: Tasks, generator: torch.Generator
