@@ -246,20 +246,21 @@ SEMI_OMNIGLOT: Settings = {
 }
 SEMI_OMNIGLOT_SMALL: Settings = {
     **SEMI_OMNIGLOT,
-    "env_kwargs": {**FEW_LABELS, "unlabelled": 5, "train_unlabelled": 2, "train_ways": 20},
-    "gradient.halve_every": 2000,
-    "iterations": 10_000,
+    "env_kwargs": {**FEW_LABELS, "unlabelled": 5, "train_unlabelled": 0, "train_ways": 20},
     "validate_every": 2000,
 }
+"""Trained as Prototypical Networks, at their cost: the paper's semi-supervised inference."""
 SEMI_DISTRACTORS: Settings = {
     **SEMI_OMNIGLOT,
     "refinement": "masked",
     "env_kwargs": {**FEW_LABELS, "unlabelled": 5, "distractors": 5},
 }
 SEMI_DISTRACTORS_SMALL: Settings = {
-    **SEMI_OMNIGLOT_SMALL,
-    "refinement": "masked",
-    "env_kwargs": {**FEW_LABELS, "unlabelled": 5, "distractors": 5, "train_ways": 10},
+    **SEMI_DISTRACTORS,
+    "env_kwargs": {**FEW_LABELS, "unlabelled": 5, "train_unlabelled": 2, "distractors": 5, "train_ways": 20},
+    "gradient.halve_every": 2000,
+    "iterations": 10_000,
+    "validate_every": 2000,
 }
 MANN_OMNIGLOT: Settings = {
     "agent": "mann",
@@ -537,13 +538,16 @@ PRESETS: dict[str, tuple[str, Settings]] = {
         "the same with 5 unlabelled images of each class: soft k-means, as in Ren et al. 2018 (for a GPU)",
         SEMI_OMNIGLOT,
     ),
-    "semi-protonet-omniglot-small": ("the same trained with 20 ways, in half an hour on one core", SEMI_OMNIGLOT_SMALL),
+    "semi-protonet-omniglot-small": (
+        "the same trained with 20 ways and without unlabelled images, in half an hour on one core",
+        SEMI_OMNIGLOT_SMALL,
+    ),
     "semi-protonet-omniglot-distractors": (
         "the same with unlabelled images of 5 other classes too: masked soft k-means, as in Ren et al. 2018 (for a GPU)",
         SEMI_DISTRACTORS,
     ),
     "semi-protonet-omniglot-distractors-small": (
-        "the same trained with 10 ways, in half an hour on one core",
+        "the same trained with 20 ways and 2 unlabelled images a class, in half an hour on one core",
         SEMI_DISTRACTORS_SMALL,
     ),
     "snail-omniglot": ("Omniglot, 5-way 1-shot, as in SNAIL (for a GPU)", SNAIL_OMNIGLOT),
