@@ -284,13 +284,13 @@ MANN_OMNIGLOT_SMALL: Settings = {
     "sharpen": True,
     "start": "associative",
     "reads": 2,
+    "slots": 64,
     "meta_batch": 8,
     "gradient.learning_rate": 2e-3,
-    "gradient.halve_every": 1500,
     "iterations": 6000,
     "validate_every": 500,
 }
-"""Half the images a sequence, and a memory that binds labels to images from the first step."""
+"""Half the images a sequence, half the slots, and a memory that binds labels to images from the first step."""
 MANN_SINE: Settings = {
     "agent": "mann",
     "env": "metarl/Sine-v0",
