@@ -11,17 +11,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.commands.costs import Cost
-from metarl.commands.presets import (
-    MANN_OMNIGLOT_SMALL,
+from metarl.commands.presets.images import OMNIGLOT_SMALL, REPTILE_OMNIGLOT_SMALL
+from metarl.commands.presets.memory import MANN_OMNIGLOT_SMALL, SNAIL_OMNIGLOT_SMALL
+from metarl.commands.presets.metric import (
     MATCHING_OMNIGLOT_SMALL,
-    OMNIGLOT_SMALL,
     PROTONET_OMNIGLOT_SMALL,
     RELATION_OMNIGLOT_SMALL,
-    REPTILE_OMNIGLOT_SMALL,
     SIAMESE_OMNIGLOT_SMALL,
-    SNAIL_OMNIGLOT_SMALL,
-    Settings,
 )
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Exam, Row, Table, by_cell
 from metarl.commands.tables.methods_on_omniglot import settings as settings_of
 
