@@ -81,7 +81,7 @@ INSTANCES: Mapping[str, Mapping[int, float]] = {
     "MANN": {1: 36.4, 2: 82.8, 3: 91.0, 4: 92.6, 5: 94.9, 10: 98.1},
     "LSTM reader": {1: 24.4, 2: 49.5, 3: 55.3, 4: 61.0, 5: 63.6, 10: 62.5},
 }
-"""Santoro et al. 2016, Table 1: accuracy in percent at each presentation of a class, 5-way."""
+"""Santoro et al. 2016, Table 1, as it is usually quoted: accuracy in percent at each presentation of a class, 5-way."""
 
 
 def row(name: str, learner: Learner, ways: int | None) -> Row:
