@@ -403,13 +403,11 @@ def test_a_wide_matrix_is_printed_in_parts_that_fit_a_terminal():
     console = Console(file=io.StringIO(), width=80)
     numbers = {cell.name: [Measured(90.0 + i, 0.5)] for i, cell in enumerate(cells)}
     report.show(table, report.rows_of(table, numbers, 1), 1.0, console)
-    lines = [line.split("│")[1:-1] for line in console.file.getvalue().splitlines() if "│" in line]
-    text = [[" ".join(cell.split()) for cell in line] for line in lines]
-    assert text == [
-        ["A", *(f"{90 + i}.0 ±0.5 (98.8)" for i in range(4))],
-        ["B", "96.0 ±0.5 (98.8)", "", "", ""],
-        ["A", *(f"{90 + i}.0 ±0.5 (98.8)" for i in (4, 5))],
-    ]
+    printed = console.file.getvalue()
+    assert "…" not in printed
+    assert all(f"{90 + i}.0" in printed for i in range(len(cells)))
+    headings = [line.split() for line in printed.splitlines() if "-shot" in line]
+    assert ["".join(heading).count("-shot") for heading in headings] == [4, 2]
 
 
 @pytest.mark.parametrize(("validations", "every"), [(4, 12), (1, 50), (0, 100)])

@@ -37,7 +37,7 @@ LEARNERS: dict[str, tuple[Settings, float | None]] = {
     "Matching with FCE": ({**MATCHING_OMNIGLOT_SMALL, "full_context": True}, None),
     "Relation": (RELATION_OMNIGLOT_SMALL, None),
 }
-"""Learners that do well in ``learners-on-omniglot`` with 20 ways, and their published numbers. What follows changes the first."""
+"""What does well in ``learners-on-omniglot`` with 20 ways, and published numbers; further rows change the first."""
 
 
 def row(name: str, settings: Settings, published: float | None = None, **training: object) -> Row:
