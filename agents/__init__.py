@@ -25,9 +25,11 @@ from metarl.agents.nlba import NLBA as NLBA
 from metarl.agents.protonet import ProtoNet as ProtoNet
 from metarl.agents.relation_net import RelationNet as RelationNet
 from metarl.agents.reptile import Reptile as Reptile
+from metarl.agents.rl2 import RL2 as RL2
 from metarl.agents.semi_protonet import SemiProtoNet as SemiProtoNet
 from metarl.agents.siamese_net import SiameseNet as SiameseNet
 from metarl.agents.side_by_side import learn_side_by_side as learn_side_by_side
 from metarl.agents.snail import SNAIL as SNAIL
+from metarl.agents.trials import TrialAgent as TrialAgent
 from metarl.agents.turtle import TURTLE as TURTLE
 from metarl.evaluation import Evaluation as Evaluation

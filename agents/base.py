@@ -21,7 +21,7 @@ from metarl.agents.judging import Judged, require_steps
 from metarl.agents.options import GradientOptions, Options, checked, device_of, signature
 from metarl.agents.pictures import Pictures, Unseen, gradient_steps
 from metarl.agents.sb3 import SB3Habits
-from metarl.agents.sources import make_env
+from metarl.agents.sources import Source, make_env
 from metarl.fields import documented
 from metarl.learner import Layout, Learner
 from metarl.outer import OuterLoop
@@ -87,7 +87,7 @@ class Agent(SB3Habits, Judged):
         self.policy_name, self.env_name = (given if isinstance(given, str) else None for given in (policy, env))
         self.env = make_env(env, self.options.env_kwargs)
         self._made_env = self.env is not env
-        self.source = building.make_source(self.env, self.options, rollouts, self.device)
+        self.source = self.make_source(rollouts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.options.seed, "weights").initial_seed())
             network = self.source.network(policy, self.options.policy_kwargs, self.embeds)
@@ -110,6 +110,10 @@ class Agent(SB3Habits, Judged):
         cls.__signature__ = _signature(cls.Options)  # type: ignore[attr-defined]
 
     # -- what a kind of agent says
+
+    def make_source(self, rollouts: Rollouts | None) -> Source:
+        """Return where tasks come from; an agent that wants them sampled in another way says how."""
+        return building.make_source(self.env, self.options, rollouts, self.device)
 
     def make_rule(self, layout: Layout) -> UpdateRule:
         """Return the update rule for theta's layout; an agent of another kind of rule says its own."""

@@ -74,7 +74,7 @@ class Judged:
             made = make_env(env, env_kwargs or {}) if env is not None else self.changed_env(env_kwargs or {})
             source = self.source.elsewhere(made, self.follows_ways)
         adapter = self.over(source.problem)
-        steps = self.adapter.steps if steps is None else steps
+        steps = adapter.steps if steps is None else steps
         at_once = source.evaluation_batch(adapter, self.meta, steps, self.meta_batch)
         batches = source.batches(tasks, split, stream(seed, "evaluation tasks", self.device), repeats, at_once)
         try:

@@ -17,7 +17,7 @@ from metarl.agents.adapted import AdaptedPolicy
 from metarl.agents.pictures import Pictures, Unseen, paths
 from metarl.agents.sources import Source, name_of, refuse_arguments, refuse_class, users_network
 from metarl.errors import ConfigError, TaskError, unknown_name
-from metarl.networks import mlp
+from metarl.networks import ACTIVATIONS, mlp
 from metarl.normalisation import BatchNorm, ObservationNorm
 from metarl.outer import Outcome
 from metarl.problems import PolicyProblem, Problem, Rollouts, Samples
@@ -25,8 +25,8 @@ from metarl.registry import World
 from metarl.sampling.distributions import Categorical, DiagonalGaussian, Distribution
 from metarl.sampling.spaces import flat_size
 from metarl.sampling.stochastic_policy import StochasticPolicy, check_fit
-from metarl.sampling.trajectories import TensorVectorEnv
-from metarl.sampling.vector import make_vector_env
+from metarl.sampling.trajectories import TensorVectorEnv, recall_size
+from metarl.sampling.vector import horizon_of, make_vector_env
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
@@ -57,8 +57,8 @@ class TrajectorySource(Source):
         self.env = env
         self.rollouts = rollouts
         self._like = torch.zeros(0, device=device, dtype=dtype)
-        self._entries = flat_size(env.observation_space)
         self._distribution = _distribution(env.action_space)
+        self._entries = flat_size(env.observation_space) + (recall_size(self._distribution) if rollouts.recall else 0)
         self.problem = self._problem(env)
 
     def _problem(self, env: gym.Env[Any, Any]) -> PolicyProblem:
@@ -75,11 +75,13 @@ class TrajectorySource(Source):
         return self._distribution.outputs
 
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
-        """Return a stochastic policy; see ``Source``.
+        """Return a stochastic policy, or what embeds observations for a policy with memory; see ``Source``.
 
         Raises:
             ConfigError: an adapter that compares classes, of which policies have none.
         """
+        if embedding and self.rollouts.recall:
+            return self._embedding(policy, policy_kwargs).to(self._like.device, self._like.dtype)
         if embedding:
             raise ConfigError(
                 f"env={name_of(self.env)} has policies, and this agent compares examples of classes: choose few-shot "
@@ -93,6 +95,38 @@ class TrajectorySource(Source):
                 "their statistics would differ; remove them, or normalise with Rollouts(normalise_observations=True)"
             )
         return network
+
+    def _embedding(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any]) -> nn.Module:
+        """Return the hidden layers of a policy, behind a normalisation if there is to be one."""
+        refuse_class(policy)
+        if isinstance(policy, nn.Module):
+            refuse_arguments(policy, policy_kwargs)
+            return policy
+        make = users_network(policy)
+        if policy != "MlpPolicy" and make is None:
+            raise unknown_name("policy", policy, ["MlpPolicy"])
+        kwargs = {"hidden": (64,), "activation": "tanh", **policy_kwargs}
+        network: nn.Module
+        try:
+            if make is not None:
+                network = make((self._entries,), None, **policy_kwargs)
+            else:
+                *hidden, features = kwargs.pop("hidden")
+                layers = mlp(self._entries, features, hidden, **kwargs)
+                network = nn.Sequential(*layers, ACTIVATIONS[kwargs["activation"]]())
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"policy_kwargs={dict(policy_kwargs)!r} does not fit {policy}: {error}") from error
+        return nn.Sequential(ObservationNorm(self._entries), network) if self.rollouts.normalise_observations else network
+
+    @property
+    def horizon(self) -> int:
+        """The steps of the longest episode."""
+        return horizon_of(self.env)
+
+    @property
+    def distribution(self) -> Distribution:
+        """The family of action distributions."""
+        return self._distribution
 
     def _stochastic_policy(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any]) -> StochasticPolicy:
         kwargs = {"hidden": (100, 100), "log_std": 0.0, **policy_kwargs}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from metarl.agents import MAML as MAML
     from metarl.agents import MANN as MANN
     from metarl.agents import NLBA as NLBA
+    from metarl.agents import RL2 as RL2
     from metarl.agents import SNAIL as SNAIL
     from metarl.agents import TURTLE as TURTLE
     from metarl.agents import Agent as Agent
@@ -64,7 +65,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM LWA LearnedOptimiser MAML "
     "MANN MatchingNet MetaLSTM MetaLSTM2 MetaSGD NLBA NearestNeighbour NeuralProcess ProtoNet RelationNet "
-    "Reptile SNAIL SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
+    "RL2 Reptile SNAIL SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

@@ -33,7 +33,8 @@ class Evaluation:
         steps: the numbers of inner steps: 0, 1, ..., or some of them where there are many; (0,) where there are none.
         batch_norm: whose statistics batch-normalisation used; None without it.
         stage: what ``steps`` counts, ``"inner step"``; ``"support set"`` where adapting is one look at it; ``"instance"`` where
-            ``steps`` are the first, second, ... presentation of a class.
+            ``steps`` are the first, second, ... presentation of a class; ``"episode"`` where they are those of a trial that
+            came before the one that was measured.
     """
 
     metric: str
@@ -87,6 +88,8 @@ class Evaluation:
     def _when(self, step: int) -> str:
         if self.stage == "inner step":
             return f"after {step} inner step{'s' if step != 1 else ' '}"
+        if self.stage == "episode":
+            return f"in episode {step + 1}"
         return f"at {self.stage} {step}" if self.stage == "instance" else f"after the {self.stage}"
 
 

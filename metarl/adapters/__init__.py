@@ -6,8 +6,10 @@ from metarl.adapters.base import Meta as Meta
 from metarl.adapters.gradient import GradientAdapter as GradientAdapter
 from metarl.adapters.memory import LSTMReader as LSTMReader
 from metarl.adapters.memory import MANNReader as MANNReader
+from metarl.adapters.memory import MemoryPolicy as MemoryPolicy
 from metarl.adapters.memory import MemoryReader as MemoryReader
 from metarl.adapters.memory import RecurrentReader as RecurrentReader
+from metarl.adapters.memory import TrialAdapter as TrialAdapter
 from metarl.adapters.metric import DistractorCluster as DistractorCluster
 from metarl.adapters.metric import LinearWeightAdaptation as LinearWeightAdaptation
 from metarl.adapters.metric import MaskedSoftKMeans as MaskedSoftKMeans

@@ -37,6 +37,8 @@ class Samples(NamedTuple):
         returns: undiscounted, in the environment's own reward, shape (tasks, trajectories).
         lengths: steps of each trajectory, shape (tasks, trajectories).
         without_signal: 1 where a task's rewards say nothing about its actions, else 0, shape (tasks,).
+        episode_returns: undiscounted, of each episode of a trial, shape (tasks, trajectories, episodes).
+        following: the observations after the last step, shape (tasks, trajectories, observation).
     """
 
     observations: Tensor
@@ -48,11 +50,17 @@ class Samples(NamedTuple):
     returns: Tensor
     lengths: Tensor
     without_signal: Tensor
+    episode_returns: Tensor
+    following: Tensor
 
     @property
     def happened(self) -> Tensor:
         """Which samples are steps that happened."""
         return self.weights > 0
+
+    def by_trajectory(self, column: Tensor) -> Tensor:
+        """Return one task's column, shape (samples, ...), with the trajectory and time axes."""
+        return column.view(len(self.returns), -1, *column.shape[1:])
 
     def subset(self, samples: Tensor) -> "Samples":
         """Return the chosen samples, indices of shape (n,), of every task, their weights scaled to sum to one."""
@@ -65,9 +73,8 @@ class Samples(NamedTuple):
 class PolicyProblem(Problem[Samples]):
     """Meta-reinforcement learning with any task family.
 
-    A policy may carry a state while it samples, but losses do not replay it: for a policy with a memory, ``outputs`` would
-    have to go through each trajectory's steps in order and carry the state, and ``Samples.subset`` to choose whole
-    trajectories.
+    A policy may carry a state while it samples. With ``rollouts.recall`` losses replay it: what a policy with memory gives at a
+    step is of all steps before.
 
     Args:
         distribution: the action distribution; a policy's outputs are what parametrises it.
@@ -95,7 +102,7 @@ class PolicyProblem(Problem[Samples]):
         """Return how many environment steps were taken, shape ()."""
         return torch.stack([experience.lengths.sum() for experience in experiences]).sum()
 
-    def collect(self, apply: Apply, tasks: list[Any], phase: Phase, generator: torch.Generator) -> Samples:
+    def collect(self, apply: Apply, tasks: list[Any], phase: Phase, generator: torch.Generator, episodes: int = 1) -> Samples:
         """Sample trajectories of every task, and work out their advantages.
 
         Args:
@@ -103,10 +110,14 @@ class PolicyProblem(Problem[Samples]):
             tasks: one for each of them.
             phase: support and query are sampled alike.
             generator: the run's.
+            episodes: of a trajectory, which is then a trial: the policies' state lasts from one to the next, and advantages
+                count what a later episode brings.
         """
         how = self.rollouts
         env = self._vector_env(block_size(len(tasks) * how.trajectories, how.max_envs))
-        trajectories = sample(env, apply, self.distribution, tasks, generator, how.trajectories, how.max_envs)
+        trajectories = sample(
+            env, apply, self.distribution, tasks, generator, how.trajectories, how.max_envs, episodes, how.recall
+        )
         if how.time_limit_value:
             cut_off = torch.where(trajectories.terminated[..., None], 0, trajectories.last_observations)
             require_finite_experience("observation at the time limit", cut_off, tasks)
@@ -134,6 +145,8 @@ class PolicyProblem(Problem[Samples]):
             returns=trajectories.rewards.sum(2),
             lengths=lengths,
             without_signal=(~signal).to(rewards.dtype),
+            episode_returns=trajectories.episode_returns,
+            following=trajectories.last_observations,
         )
 
     def _values(self, trajectories: Trajectories, returns: Tensor) -> Values:
@@ -157,9 +170,14 @@ class PolicyProblem(Problem[Samples]):
     def outputs(self, apply: Apply, experience: Samples) -> Tensor:
         """Return one task's distribution parameters at its observations, shape (samples, size).
 
-        Where nothing happened they are those that the sample has, so that no derivative is taken there.
+        Where nothing happened they are those that the sample has, so that no derivative is taken there. A policy with memory is
+        shown whole sequences of observations, shape (trajectories, steps, observation).
         """
-        outputs, _ = apply(experience.observations)
+        if self.rollouts.recall:
+            sequences = experience.by_trajectory(experience.observations)
+            outputs = apply(sequences)[0].flatten(0, 1)
+        else:
+            outputs, _ = apply(experience.observations)
         return torch.where(experience.happened[:, None], outputs, experience.distribution_parameters)
 
     def surrogate(self, apply: Apply, experience: Samples) -> Tensor:
@@ -179,10 +197,16 @@ class PolicyProblem(Problem[Samples]):
         """Return one task's mean undiscounted return, trajectory length, entropy of its policy, and whether it lacks signal."""
         return {
             "return": experience.returns.mean(),
+            **self._by_episode(experience),
             "length": experience.lengths.mean(),
             "entropy": _sum(experience.weights * self.distribution.entropy(experience.distribution_parameters), experience),
             "without_signal": experience.without_signal,
         }
+
+    def _by_episode(self, experience: Samples) -> dict[str, Tensor]:
+        """Return the mean return of each episode of a trial of several."""
+        returns = experience.episode_returns.mean(0)
+        return {f"return_of_episode_{i}": one for i, one in enumerate(returns.unbind(), start=1)} if len(returns) > 1 else {}
 
     def _vector_env(self, rows: int) -> TensorVectorEnv:
         """Return the environment, made anew if the one there is has another number of rows; there is never a second."""

@@ -18,6 +18,9 @@ class Rollouts:
 
     trajectories: int = 20
     """Trajectories sampled from each task, before and after each inner step."""
+    recall: bool = False
+    """Whether a policy sees, beside an observation, the action and the reward of the step before, and whether that ended an
+    episode. Agents with memory set it by themselves."""
     discount: float = 0.99
     """Gamma."""
     gae_lambda: float = 1.0

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 
 class Distribution(ABC):
@@ -34,6 +35,10 @@ class Distribution(ABC):
     @abstractmethod
     def mode(self, distribution_parameters: Tensor) -> Tensor:
         """Return the most probable actions."""
+
+    @abstractmethod
+    def encode(self, actions: Tensor) -> Tensor:
+        """Return actions as numbers that a network can take, shape (..., outputs)."""
 
     @abstractmethod
     def log_prob(self, distribution_parameters: Tensor, actions: Tensor) -> Tensor:
@@ -71,6 +76,10 @@ class DiagonalGaussian(Distribution):
     def mode(self, distribution_parameters: Tensor) -> Tensor:
         """Return the mean."""
         return distribution_parameters.chunk(2, dim=-1)[0]
+
+    def encode(self, actions: Tensor) -> Tensor:
+        """Return the actions as they are."""
+        return actions
 
     def log_prob(self, distribution_parameters: Tensor, actions: Tensor) -> Tensor:
         """Return the log-density, summed over the action's entries."""
@@ -118,6 +127,10 @@ class Categorical(Distribution):
     def mode(self, distribution_parameters: Tensor) -> Tensor:
         """Return the indices of the largest logits."""
         return distribution_parameters.argmax(-1)
+
+    def encode(self, actions: Tensor) -> Tensor:
+        """Return 1 at the chosen index, else 0."""
+        return one_hot(actions.long(), self.size)
 
     def log_prob(self, distribution_parameters: Tensor, actions: Tensor) -> Tensor:
         """Return the log-probability of the chosen indices."""

@@ -110,7 +110,7 @@ def make_vector_env(
             return cast(TensorVectorEnv, gym.make_vec(spec, num_envs=rows, device=like.device, dtype=dtype))
     make = Copies(env if spec is None else spec)
     stepper = WorkerPool(make, workers or _cores(), worker_timeout) if vectorisation == "workers" else RowStepper(make)
-    return SteppedVectorEnv(stepper, env.action_space, _horizon(env), like)
+    return SteppedVectorEnv(stepper, env.action_space, horizon_of(env), like)
 
 
 def without_monitors(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
@@ -127,7 +127,12 @@ def _spec(env: gym.Env[Any, Any]) -> EnvSpec | None:
     return spec if spec is not None and not spec.additional_wrappers and env.unwrapped is not env else None
 
 
-def _horizon(env: gym.Env[Any, Any]) -> int:
+def horizon_of(env: gym.Env[Any, Any]) -> int:
+    """Return the steps after which an environment's episode has ended.
+
+    Raises:
+        ConfigError: it has no time limit.
+    """
     horizon: int | None = getattr(env.spec, "max_episode_steps", None)
     if horizon is None and env.has_wrapper_attr("_max_episode_steps"):
         horizon = env.get_wrapper_attr("_max_episode_steps")
