@@ -28,7 +28,8 @@ EXAM = Exam(
         "distortions": "none",
     },
 )
-TRAINING = {"characters": "lake", "ways": 20, "shots": 1, "queries": 5}
+TRAINING = {"characters": "lake", "ways": 20, "shots": 1, "queries": 5, "within": "alphabet", "drawers": "different"}
+"""Episodes as they are tested, of which more can be learned in the same time than of characters of all alphabets."""
 DEEPER: Settings = {"policy": "ResNet12", "policy_kwargs": {"filters": [16, 32, 64, 128]}}
 DISTORTED = {"distortions": "affine"}
 LEARNERS: dict[str, tuple[Settings, float | None]] = {
@@ -42,7 +43,8 @@ LEARNERS: dict[str, tuple[Settings, float | None]] = {
 
 def row(name: str, settings: Settings, published: float | None = None, **training: object) -> Row:
     """Return a learner's row, trained on background alphabets with other family's arguments where given."""
-    run = {**settings, "env_kwargs": {**TRAINING, **training}, "iterations": 10**7, "validate_every": 0}
+    env_kwargs = {**TRAINING, **training}
+    run = {**settings, "env_kwargs": env_kwargs, "iterations": 10**7, "validate_every": 0}
     return Row(name, run, (Cell(name, published, exam=EXAM, unit=100.0),))
 
 
