@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from metarl.adapters.base import Adapted, Adapter, Meta
+from metarl.adapters.memory import TrialAdapter
 from metarl.sampling.distributions import Distribution
 from metarl.sampling.spaces import flatten
 
@@ -67,7 +68,10 @@ class AdaptedPolicy(BasePolicy):
         return torch.as_tensor(np.stack(rows)).to(self.like)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        actions = self._choose(self(observation), deterministic)
+        return self._of_space(self._choose(self(observation), deterministic))
+
+    def _of_space(self, actions: Tensor) -> Tensor:
+        """Return actions as the space has them."""
         if isinstance(self.action_space, gym.spaces.Box):  # whatever the policy's precision, actions are of their space
             return actions.to(getattr(torch, np.dtype(self.action_space.dtype).name))
         return actions + int(getattr(self.action_space, "start", 0))
@@ -83,6 +87,66 @@ class AdaptedPolicy(BasePolicy):
         )
         noise = self.distribution.noise(tuple(parameters.shape[:-1]), generator, parameters)
         return self.distribution.sample(parameters, noise)
+
+
+class RememberingPolicy(AdaptedPolicy):
+    """A policy with memory, empty or after some episodes; ``predict`` takes and gives it as SB3's recurrent policies do.
+
+    Its observations are those of ``metarl.envs.Trial``. See ``AdaptedPolicy`` for the arguments.
+    """
+
+    def __init__(
+        self,
+        action_space: gym.spaces.Space[Any],
+        entries: int,
+        adapter: TrialAdapter,
+        distribution: Distribution,
+        meta: Meta,
+        adapted: Adapted,
+    ) -> None:
+        shown = gym.spaces.Box(-np.inf, np.inf, (entries,), np.float32)
+        super().__init__(shown, action_space, adapter, distribution, meta, adapted)
+        self._adapter, self._meta = adapter, _kept(meta)
+        self._lived = tree_map(lambda tensor: tensor[:1], _kept(adapted))  # one trial's
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], Any]:
+        """Return actions for a batch of observations, and the memory to hand in at the next step.
+
+        Args:
+            observation: as ``metarl.envs.Trial`` shows it, or a batch of such.
+            state: what the step before returned; None at first.
+            episode_start: which trials of the batch start: their memory is what it was at first.
+            deterministic: the distributions' modes instead of samples.
+        """
+        shown, vectorised = self.obs_to_tensor(observation)
+        inputs = self._flat(shown)
+        lived = tree_map(lambda tensor: tensor.expand(len(inputs), *tensor.shape[1:]), self._lived)
+        with torch.no_grad():
+            first, empty = self._adapter.start(self._meta, lived, inputs)
+            if state is None:
+                inputs, memory = first, empty
+            else:
+                memory, chosen = state
+                # what the space clipped was seen as it was chosen in training
+                inputs = torch.cat([inputs[:, : -chosen.shape[1] - 2], chosen, inputs[:, -2:]], dim=1)
+                starts = torch.as_tensor(np.zeros(len(inputs)) if episode_start is None else episode_start).to(inputs.device)
+
+                def begun(new: Tensor, old: Tensor) -> Tensor:
+                    return torch.where(starts.bool().view(-1, *[1] * (new.dim() - 1)), new, old)
+
+                inputs, memory = begun(first, inputs), tree_map(begun, empty, memory)
+            parameters, memory = self._adapter.apply(self._meta, lived, inputs, memory)
+            chosen = self._choose(parameters, deterministic)
+        actions = self._of_space(chosen).cpu().numpy().reshape((-1, *(self.action_space.shape or ())))
+        if isinstance(self.action_space, gym.spaces.Box):
+            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        return (actions if vectorised else actions.squeeze(axis=0)), (memory, self.distribution.encode(chosen).to(inputs))
 
 
 class AdaptedPredictor:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta
-from metarl.agents.adapted import AdaptedPolicy
+from metarl.adapters.memory import TrialAdapter
+from metarl.agents.adapted import AdaptedPolicy, RememberingPolicy
 from metarl.agents.pictures import Pictures, Unseen, paths
 from metarl.agents.sources import Source, name_of, refuse_arguments, refuse_class, users_network
 from metarl.errors import ConfigError, TaskError, unknown_name
@@ -227,6 +228,9 @@ class TrajectorySource(Source):
 
     def wrap(self, adapter: Adapter, meta: Meta, adapted: Adapted) -> AdaptedPolicy:
         """Return an SB3-style policy."""
+        if isinstance(adapter, TrialAdapter):
+            remembering = RememberingPolicy(self.env.action_space, self._entries, adapter, self._distribution, meta, adapted)
+            return remembering.to(self._like.device)
         spaces = self.env.observation_space, self.env.action_space
         return AdaptedPolicy(*spaces, adapter, self._distribution, meta, adapted).to(self._like.device)
 

@@ -335,6 +335,7 @@ def advantages(**options):
         distribution_parameters=torch.zeros(1, 2, 3, 2, dtype=torch.float64),
         last_observations=torch.zeros(1, 2, 1, dtype=torch.float64),
         terminated=torch.tensor([[False, True]]),
+        episode_returns=torch.tensor([[[7.0], [-3.0]]], dtype=torch.float64),
     )
     rollouts = Rollouts(**{"trajectories": 2, "discount": 0.5, "baseline": "none", "advantages": "raw", **options})
     samples = PolicyProblem(GAUSSIAN, lambda rows: script(), rollouts).samples(trajectories)
@@ -372,7 +373,8 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
     problem = PolicyProblem(GAUSSIAN, lambda rows: script(), Rollouts(inner_loss=inner_loss))
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     log_prob = -0.5 * math.log(2 * math.pi)
-    samples = Samples(one[:, None], zero[:, None], one, one, torch.zeros(1, 2).double(), one * log_prob, one, one, zero[0])
+    log_prob, none = one * log_prob, torch.zeros(1, 2).double()
+    samples = Samples(one[:, None], zero[:, None], one, one, none, log_prob, one, one, zero[0], one[:, None], one[:, None])
     expected = at_one - (log_prob if inner_loss == "log-likelihood" else 0)
     assert problem.loss(linear(one[0]), samples).item() == pytest.approx(expected)
     assert problem.surrogate(linear(one[0]), samples).item() == pytest.approx(-math.exp(-0.5))

@@ -102,7 +102,7 @@ class TrialAdapter(Adapter):
         """Return the memory after an episode, and what its end gives to recall."""
 
         def one(adapted: Any, experience: Samples) -> Any:
-            inputs, state = self._start(meta, adapted, experience.by_trajectory(experience.observations), ())
+            inputs, state = self.start(meta, adapted, experience.by_trajectory(experience.observations))
             happened = experience.by_trajectory(experience.happened)
             recalled = experience.following[..., -self._recalled :]
             return {"memory": self.call(meta, "live", self._embed(meta, inputs), happened, state), "recalled": recalled}
@@ -115,17 +115,24 @@ class TrialAdapter(Adapter):
         Of whole sequences from the start, shape (rows, steps, observation), the parameters of each step are returned, shape
         (rows, steps, size), and no memory.
         """
-        inputs, state = self._start(meta, adapted, inputs, state)
+        if isinstance(state, tuple) and not state:
+            inputs, state = self.start(meta, adapted, inputs)
         embedded = self._embed(meta, inputs)
         if inputs.dim() == 3:
             return self.call(meta, "sequence", embedded, state), ()
         outputs: tuple[Tensor, State] = self.call(meta, "step", embedded, state)
         return outputs
 
-    def _start(self, meta: Meta, adapted: Any, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return inputs and memory; at a start that follows on episodes, their end is recalled, where a start has zeros."""
-        if not (isinstance(state, tuple) and not state):
-            return inputs, state
+    def start(self, meta: Meta, adapted: Any, inputs: Tensor) -> tuple[Tensor, State]:
+        """Return a task's first inputs and the memory before them.
+
+        After episodes that were lived through, their end is recalled, where a start has zeros.
+
+        Args:
+            meta: the meta-parameters.
+            adapted: what the task became, of as many rows.
+            inputs: shape (rows, observation), or of whole sequences, (rows, steps, observation).
+        """
         if not adapted:
             return inputs, self.call(meta, "initial_state", len(inputs))
         whole = inputs if inputs.dim() == 3 else inputs[:, None]
