@@ -30,6 +30,7 @@ from metarl.agents.semi_protonet import SemiProtoNet as SemiProtoNet
 from metarl.agents.siamese_net import SiameseNet as SiameseNet
 from metarl.agents.side_by_side import learn_side_by_side as learn_side_by_side
 from metarl.agents.snail import SNAIL as SNAIL
+from metarl.agents.snail_policy import SNAILPolicy as SNAILPolicy
 from metarl.agents.trials import TrialAgent as TrialAgent
 from metarl.agents.turtle import TURTLE as TURTLE
 from metarl.evaluation import Evaluation as Evaluation

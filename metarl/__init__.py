@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from metarl.agents import Reptile as Reptile
     from metarl.agents import SemiProtoNet as SemiProtoNet
     from metarl.agents import SiameseNet as SiameseNet
+    from metarl.agents import SNAILPolicy as SNAILPolicy
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
@@ -65,7 +66,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM LWA LearnedOptimiser MAML "
     "MANN MatchingNet MetaLSTM MetaLSTM2 MetaSGD NLBA NearestNeighbour NeuralProcess ProtoNet RelationNet "
-    "RL2 Reptile SNAIL SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
+    "RL2 Reptile SNAIL SNAILPolicy SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

@@ -60,6 +60,7 @@ def agents() -> list[AgentEntry]:
             "neural-process", "a conditional neural process: values with their deviations", "metarl.agents:NeuralProcess"
         ),
         AgentEntry("rl2", "RL^2: a recurrent policy that learns within a trial", "metarl.agents:RL2"),
+        AgentEntry("snail-policy", "SNAIL: attention over all that a trial showed", "metarl.agents:SNAILPolicy"),
         AgentEntry("lwa", "a user's engagements set a linear classifier's weights", "metarl.agents:LWA"),
         AgentEntry("nlba", "a user's engagements set a network's biases", "metarl.agents:NLBA"),
         AgentEntry(

@@ -1,6 +1,8 @@
 """Trials: a memory lasts through episodes, losses replay it, and no trial sees another."""
 
 import warnings
+from dataclasses import replace
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -37,6 +39,15 @@ def agent(**changes):
         **changes,
     }
     return metarl.RL2("MlpPolicy", options.pop("env"), **options)
+
+
+def snail(**changes):
+    """The same by SNAIL."""
+    sizes = {"filters": 2, "key_sizes": (3, 4), "value_sizes": (2, 3)}
+    made = agent(**changes)
+    options = {name: value for name, value in vars(made.options).items() if name not in ("core", "hidden")}
+    rollouts = replace(made.source.rollouts, recall=False)
+    return metarl.SNAILPolicy("MlpPolicy", made.env_name, rollouts=rollouts, outer="policy_gradient", **{**options, **sizes})
 
 
 def trials(agent):
@@ -77,9 +88,12 @@ def test_a_step_is_recalled_at_the_next_one_and_in_the_next_episode():
     torch.testing.assert_close(one.last_observations[0, 0, 1:3], torch.stack([one.actions[0, 0, 3, 0], one.rewards[0, 0, 3]]))
 
 
-@pytest.mark.parametrize("core", ["gru", "lstm"])
-def test_losses_replay_the_memory_that_sampling_had(core):
-    learner = agent(core=core)
+KINDS = {"gru": agent, "lstm": partial(agent, core="lstm"), "snail": snail}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_replay_the_memory_that_sampling_had(kind):
+    learner = KINDS[kind]()
     experience, _ = trials(learner)
     assert experience.happened.sum(1).tolist() == [2 * 3, 2 * 9, 2 * 6]
     replayed = learner.adapter.of_tasks(learner.adapter.problem.outputs, learner.meta, (), experience)
@@ -87,9 +101,10 @@ def test_losses_replay_the_memory_that_sampling_had(core):
     assert len(experience.distribution_parameters[experience.happened].unique(dim=0)) > 20  # a memory makes all steps differ
 
 
-def test_an_episode_after_episodes_is_one_of_the_trial():
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_episode_after_episodes_is_one_of_the_trial(kind):
     """Lived through one by one, episodes give what the whole trial's observations give in one go."""
-    learner = agent()
+    learner = KINDS[kind]()
     adapter, tasks = learner.over(learner.adapter.problem), learner.source.sample(3, "train", generator())
     with torch.no_grad():
         adaptation = adapter.adapt(learner.meta, tasks, generator(1))
@@ -109,8 +124,9 @@ def test_an_episode_after_episodes_is_one_of_the_trial():
         torch.testing.assert_close(replayed, torch.cat(given, 1), rtol=0, atol=1e-12)
 
 
-def test_no_trial_sees_another_and_no_step_a_later_one():
-    learner = agent()
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_trial_sees_another_and_no_step_a_later_one(kind):
+    learner = KINDS[kind]()
     inputs = torch.randn(2, 5, 4, generator=generator(), dtype=torch.float64)
     (by_inputs,) = torch.autograd.functional.jacobian(
         lambda x: learner.adapter.apply(learner.meta, (), x)[0], (inputs,), create_graph=False
@@ -122,9 +138,9 @@ def test_no_trial_sees_another_and_no_step_a_later_one():
         assert (by_inputs[0, step, 0, 0, : step + 1] != 0).any(1).all()
 
 
-def test_the_policy_gradient_of_trials_is_the_finite_difference():
-    learner = agent(env="metarl/Navigation2D-v0", env_kwargs={}, episodes=1)
-    learner = agent()
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_policy_gradient_of_trials_is_the_finite_difference(kind):
+    learner = KINDS[kind]()
     experience, _ = trials(learner)
     names = [name for name in learner.meta if learner.meta[name].numel()]
 
@@ -132,7 +148,7 @@ def test_the_policy_gradient_of_trials_is_the_finite_difference():
         return learner.adapter.losses({**learner.meta, **values}, (), experience).mean()
 
     gradients = torch.func.grad(loss)({name: learner.meta[name] for name in names})
-    assert {"theta", "memory.core.hidden_weights", "memory.head.log_std"} <= set(names)
+    assert {"theta", "memory.head.log_std"} <= set(names)
     for name in names:
         direction = torch.randn(learner.meta[name].shape, generator=generator(3), dtype=torch.float64)
         step = 1e-5 * direction
@@ -164,6 +180,9 @@ def test_evaluation_is_by_episode():
     assert evaluation.values.tolist() == [[3.0] * 3, [9.0] * 3, [6.0] * 3]  # of the test split, in which a step gives 3
     assert "in episode 3:" in str(evaluation)
     assert agent().evaluate(3, steps=1).values.shape == (3, 2)
+    assert agent().evaluate(3, steps=4).values.shape == (3, 5)
+    with pytest.raises(ConfigError, match=r"steps=3: SNAILPolicy has room for the 3 episodes .* give at most 2"):
+        snail().evaluate(3, steps=3)
 
 
 class TestWrapper:
@@ -171,7 +190,7 @@ class TestWrapper:
 
     def test_gymnasium_finds_nothing_wrong(self):
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*is different from the unwrapped version")
+            warnings.filterwarnings("ignore", message=".*(is different from the unwrapped version|infinity)")
             check_env(Trial(gym.make("metarl/BernoulliBandit-v0").unwrapped, 2), skip_render_check=True)
 
     @pytest.mark.parametrize("env_id", ["metarl/Navigation2D-v0", "metarl/BernoulliBandit-v0"])

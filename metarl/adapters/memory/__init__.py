@@ -16,4 +16,5 @@ from metarl.adapters.memory.policy import RecurrentPolicy as RecurrentPolicy
 from metarl.adapters.memory.recurrent import RecurrentCore as RecurrentCore
 from metarl.adapters.memory.recurrent import RecurrentReader as RecurrentReader
 from metarl.adapters.memory.snail import SNAIL as SNAIL
+from metarl.adapters.memory.snail_policy import SNAILPolicy as SNAILPolicy
 from metarl.adapters.memory.trial import TrialAdapter as TrialAdapter

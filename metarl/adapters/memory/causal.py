@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from metarl.errors import ConfigError, require_positive
+
 
 class CausalBlock(nn.Module, ABC):
     """Maps a sequence, shape (positions, channels), to one of more channels, its own inputs first.
@@ -36,6 +38,20 @@ class CausalBlock(nn.Module, ABC):
     @abstractmethod
     def next(self, inputs: Tensor, kept: Any) -> Tensor:
         """Return the output of the position after a sequence for each of n inputs that may be there, shape (n, channels)."""
+
+    @abstractmethod
+    def empty(self, rows: int, length: int) -> Any:
+        """Return what ``step`` fills: of no positions yet, with room for ``length``, shape (rows, length, ...)."""
+
+    @abstractmethod
+    def step(self, inputs: Tensor, seen: Any, time: Tensor) -> tuple[Tensor, Any]:
+        """Return the outputs of a position each of many sequences, and what was seen with it.
+
+        Args:
+            inputs: shape (rows, channels).
+            seen: of the positions before.
+            time: how many there are, shape (rows,).
+        """
 
 
 class DenseBlock(CausalBlock):
@@ -64,6 +80,18 @@ class DenseBlock(CausalBlock):
         filtered = functional.linear(inputs, now, self.convolutions.bias) + functional.linear(kept, before)
         values, gates = filtered.chunk(2, dim=-1)
         return torch.cat([inputs, values.tanh() * gates.sigmoid()], dim=-1)
+
+    def empty(self, rows: int, length: int) -> Tensor:
+        """Return inputs of nought; see ``CausalBlock``."""
+        weight = self.convolutions.weight
+        return weight.new_zeros(rows, length, weight.shape[1] // 2)
+
+    def step(self, inputs: Tensor, seen: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the outputs, which look back ``dilation`` positions, and all inputs; see ``CausalBlock``."""
+        before = time - self.dilation
+        index = before.clamp(min=0).view(-1, 1, 1).expand(-1, 1, seen.shape[2])
+        kept = torch.where(before[:, None] >= 0, seen.gather(1, index).squeeze(1), 0)
+        return self.next(inputs, kept), _put(seen, inputs, time)
 
 
 class AttentionBlock(CausalBlock):
@@ -96,6 +124,19 @@ class AttentionBlock(CausalBlock):
         weights = self.attention(inputs, kept)
         found = weights[:, :-1] @ kept[1] + weights[:, -1:] * self.values(inputs)
         return torch.cat([inputs, found], dim=1)
+
+    def empty(self, rows: int, length: int) -> tuple[Tensor, Tensor]:
+        """Return keys and values of nought; see ``CausalBlock``."""
+        weight = self.keys.weight
+        return weight.new_zeros(rows, length, len(weight)), weight.new_zeros(rows, length, len(self.values.weight))
+
+    def step(self, inputs: Tensor, seen: tuple[Tensor, Tensor], time: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the outputs, which look up all positions up to this one, and all keys and values; see ``CausalBlock``."""
+        keys, values = _put(seen[0], self.keys(inputs), time), _put(seen[1], self.values(inputs), time)
+        logits = self.scale * (keys @ self.queries(inputs)[:, :, None]).squeeze(2)
+        later = torch.arange(keys.shape[1], device=keys.device) > time[:, None]
+        weights = logits.masked_fill(later, -torch.inf).softmax(1)
+        return torch.cat([inputs, (weights[:, None] @ values).squeeze(1)], dim=1), (keys, values)
 
     def attention(self, inputs: Tensor, kept: tuple[Tensor, Tensor]) -> Tensor:
         """Return how much each of n inputs attends to the kept positions and, last, to itself, shape (n, positions + 1)."""
@@ -135,6 +176,18 @@ class Chain(CausalBlock):
             inputs = block.next(inputs, part)
         return inputs
 
+    def empty(self, rows: int, length: int) -> list[Any]:
+        """Return what every block fills; see ``CausalBlock``."""
+        return [block.empty(rows, length) for block in self.in_order]
+
+    def step(self, inputs: Tensor, seen: list[Any], time: Tensor) -> tuple[Tensor, list[Any]]:
+        """Return the last block's outputs, and what every block saw; see ``CausalBlock``."""
+        every = []
+        for block, part in zip(self.in_order, seen, strict=True):
+            inputs, part = block.step(inputs, part, time)
+            every.append(part)
+        return inputs, every
+
 
 class TCBlock(Chain):
     r"""Dense blocks of dilations $2^1, 2^2, \ldots, 2^{\lceil \log_2 T \rceil}$, as the paper's pseudocode counts them.
@@ -148,3 +201,37 @@ class TCBlock(Chain):
     def __init__(self, inputs: int, length: int, filters: int) -> None:
         count = (length - 1).bit_length()  # log2 of T, rounded up
         super().__init__(DenseBlock(inputs + i * filters, 2 ** (i + 1), filters) for i in range(count))
+
+
+def interleaved(inputs: int, length: int, filters: int, key_sizes: Sequence[int], value_sizes: Sequence[int]) -> Chain:
+    """Return SNAIL's blocks: the first and every other one is attention, a TC block stands between two.
+
+    Args:
+        inputs: the channels of an input.
+        length: T, the positions of the longest sequence.
+        filters: D of the TC blocks.
+        key_sizes: of each attention block.
+        value_sizes: of each attention block.
+
+    Raises:
+        ConfigError: a size that is not positive, or other numbers of key and value sizes.
+    """
+    for name, sizes in (("key_sizes", key_sizes), ("value_sizes", value_sizes)):
+        require_positive(filters=filters, **{f"{name}[{i}]": size for i, size in enumerate(sizes)})
+    if len(key_sizes) != len(value_sizes) or not key_sizes:
+        raise ConfigError(
+            f"key_sizes={tuple(key_sizes)} and value_sizes={tuple(value_sizes)} must be as many, one of each for each "
+            "attention block"
+        )
+    blocks: list[CausalBlock] = []
+    for keys, values in zip(key_sizes, value_sizes, strict=True):
+        if blocks:
+            blocks.append(TCBlock(blocks[-1].channels, length, filters))
+        blocks.append(AttentionBlock(blocks[-1].channels if blocks else inputs, keys, values))
+    return Chain(blocks)
+
+
+def _put(seen: Tensor, new: Tensor, time: Tensor) -> Tensor:
+    """Return sequences, shape (rows, length, ...), with new entries, shape (rows, ...), at their times."""
+    here = torch.arange(seen.shape[1], device=seen.device) == time[:, None]
+    return torch.where(here[..., None], new[:, None], seen)

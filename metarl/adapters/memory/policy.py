@@ -5,7 +5,7 @@ Reinforcement Learn".
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,12 @@ class MemoryPolicy(nn.Module, ABC):
     """Maps embedded observations, one after another, to distribution parameters, and remembers them.
 
     Many trials go side by side, in rows; no row sees another. Pure and without a task axis: ``torch.vmap`` adds it.
+
+    Attributes:
+        has_limit: whether there is room for no more steps than a trial in training has.
     """
+
+    has_limit: ClassVar[bool] = False
 
     @abstractmethod
     def initial_state(self, rows: int) -> Any:
@@ -30,9 +35,18 @@ class MemoryPolicy(nn.Module, ABC):
     def step(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Return distribution parameters, shape (rows, size), for inputs of shape (rows, features), and the next memory."""
 
-    @abstractmethod
-    def sequence(self, inputs: Tensor, state: Any) -> Tensor:
-        """Return what ``step`` gives one after another, shape (rows, steps, size), for inputs (rows, steps, features)."""
+    def sequence(self, inputs: Tensor, state: Any = None) -> Tensor:
+        """Return what ``step`` gives one after another, shape (rows, steps, size), for inputs (rows, steps, features).
+
+        Args:
+            inputs: shape (rows, steps, features).
+            state: the memory before; None for an empty one.
+        """
+        state, outputs = self.initial_state(len(inputs)) if state is None else state, []
+        for one in inputs.unbind(1):
+            output, state = self.step(one, state)
+            outputs.append(output)
+        return torch.stack(outputs, 1)
 
     def live(self, inputs: Tensor, happened: Tensor, state: Any) -> Any:
         """Return the memory after sequences of inputs, shape (rows, steps, features).
@@ -73,9 +87,9 @@ class RecurrentPolicy(MemoryPolicy):
         output, state = self.core(inputs, state)
         return self.head(output), state
 
-    def sequence(self, inputs: Tensor, state: Any) -> Tensor:
-        """Return the distribution parameters of whole sequences; see ``MemoryPolicy``."""
-        outputs = []
+    def sequence(self, inputs: Tensor, state: Any = None) -> Tensor:
+        """Return the distribution parameters of whole sequences, all inputs in one product; see ``MemoryPolicy``."""
+        state, outputs = self.initial_state(len(inputs)) if state is None else state, []
         for projected in self.core.project(inputs).unbind(1):
             output, state = self.core.advance(projected, state)
             outputs.append(output)

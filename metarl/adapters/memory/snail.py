@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from metarl.adapters.memory.association import Start, associate_by_attention
-from metarl.adapters.memory.causal import AttentionBlock, CausalBlock, Chain, TCBlock
+from metarl.adapters.memory.causal import AttentionBlock, interleaved
 from metarl.adapters.reading import Support, SupportReader, Targets
-from metarl.errors import ConfigError, require_positive, unknown_name
+from metarl.errors import ConfigError, unknown_name
 
 
 class SNAIL(SupportReader):
@@ -52,25 +52,10 @@ class SNAIL(SupportReader):
         super().__init__()
         if start not in get_args(Start):
             raise unknown_name("start", start, get_args(Start))
-        for name, sizes in (("key_sizes", key_sizes), ("value_sizes", value_sizes)):
-            require_positive(filters=filters, **{f"{name}[{i}]": size for i, size in enumerate(sizes)})
-        if len(key_sizes) != len(value_sizes) or not key_sizes:
-            raise ConfigError(
-                f"key_sizes={tuple(key_sizes)} and value_sizes={tuple(value_sizes)} must be as many, one of each for each "
-                "attention block"
-            )
         if length < 2:
             raise ConfigError(f"length={length!r} leaves no room for a support example before the query: give at least 2")
-        blocks: list[CausalBlock] = []
-        channels = features + outputs
-        for keys, values in zip(key_sizes, value_sizes, strict=True):
-            if blocks:
-                blocks.append(TCBlock(channels, length, filters))
-                channels = blocks[-1].channels
-            blocks.append(AttentionBlock(channels, keys, values))
-            channels = blocks[-1].channels
-        self.body = Chain(blocks)
-        self.head = nn.Linear(channels, outputs)
+        self.body = interleaved(features + outputs, length, filters, key_sizes, value_sizes)
+        self.head = nn.Linear(self.body.channels, outputs)
         self.length = length
         if start == "associative":
             associate_by_attention(self.first, self.head, outputs)

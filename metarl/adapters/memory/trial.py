@@ -51,6 +51,7 @@ class TrialAdapter(Adapter):
         self._constants = {f"{MEMORY}{name}": value.detach().clone() for name, value in memory.named_buffers()}
         self.memory_name = type(memory).__name__
         self.episodes = episodes
+        self._capacity = episodes if memory.has_limit else None
 
     def in_use(self) -> Self:
         """Return the adapter that lives through a trial episode by episode: the last one is the query experience."""
@@ -69,9 +70,18 @@ class TrialAdapter(Adapter):
         return functional_call(self._methods, Methods.values(MEMORY, meta, self._constants), (method, *arguments))
 
     def adapt(self, meta: Meta, tasks: Tasks, generator: torch.Generator, steps: int | None = None) -> Adaptation:
-        """Live through episodes of every task, one after the other; see ``Adapter``."""
-        adaptation = Adaptation([()])
-        for _ in range(self.steps if steps is None else steps):
+        """Live through episodes of every task, one after the other; see ``Adapter``.
+
+        Raises:
+            ConfigError: more episodes than the memory holds.
+        """
+        adaptation, steps = Adaptation([()]), self.steps if steps is None else steps
+        if self._capacity is not None and steps + self.episodes > self._capacity:
+            raise ConfigError(
+                f"steps={steps}: {self.memory_name} has room for the {self._capacity} episodes of a trial in training, the last "
+                f"one included: give at most {self._capacity - self.episodes}, or train with more episodes"
+            )
+        for _ in range(steps):
             with self.clock("sampling"):
                 apply = self.together(meta, adaptation.adapted[-1])
                 experience = self.problem.collect(apply, tasks, "support", generator)
@@ -119,7 +129,7 @@ class TrialAdapter(Adapter):
             inputs, state = self.start(meta, adapted, inputs)
         embedded = self._embed(meta, inputs)
         if inputs.dim() == 3:
-            return self.call(meta, "sequence", embedded, state), ()
+            return self.call(meta, "sequence", embedded, state if adapted else None), ()
         outputs: tuple[Tensor, State] = self.call(meta, "step", embedded, state)
         return outputs
 

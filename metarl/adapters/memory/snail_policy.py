@@ -1,0 +1,69 @@
+"""SNAIL as a policy: a trial is a sequence, and what is done at a position is of it and of all before.
+
+Mishra, Rohaninejad, Chen and Abbeel 2018, "A Simple Neural Attentive Meta-Learner", section 3.2.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from metarl.adapters.memory.causal import interleaved
+from metarl.adapters.memory.policy import MemoryPolicy, head
+from metarl.errors import require_positive
+from metarl.sampling.distributions import Distribution
+
+
+class SNAILPolicy(MemoryPolicy):
+    """Causal attention and convolutions in turn over all that was seen in a trial.
+
+    Whole trials are one pass; where steps come one by one, keys, values and the convolutions' inputs are kept.
+
+    Args:
+        features: the entries of an embedded observation.
+        distribution: of the actions.
+        length: T, the steps of the longest trial.
+        filters: D of the TC blocks.
+        key_sizes: of each attention block.
+        value_sizes: of each attention block.
+        log_std: see ``StochasticPolicy``.
+
+    Raises:
+        ConfigError: a size that is not positive, or other numbers of key and value sizes.
+    """
+
+    has_limit: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        features: int,
+        distribution: Distribution,
+        length: int,
+        filters: int = 32,
+        key_sizes: Sequence[int] = (32, 32),
+        value_sizes: Sequence[int] = (32, 32),
+        log_std: float = 0.0,
+    ) -> None:
+        super().__init__()
+        require_positive(length=length)
+        self.body = interleaved(features, max(2, length), filters, key_sizes, value_sizes)
+        self.head = head(self.body.channels, distribution, log_std)
+        self.length = length
+
+    def initial_state(self, rows: int) -> Any:
+        """Return an empty sequence."""
+        device = self.head.network.weight.device
+        return {"seen": self.body.empty(rows, self.length), "time": torch.zeros(rows, dtype=torch.long, device=device)}
+
+    def step(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Return the distribution parameters of the next position, and the sequence with it; see ``MemoryPolicy``."""
+        outputs, seen = self.body.step(inputs, state["seen"], state["time"])
+        return self.head(outputs), {"seen": seen, "time": state["time"] + 1}
+
+    def sequence(self, inputs: Tensor, state: Any = None) -> Tensor:
+        """Return the distribution parameters of whole sequences, from an empty memory in one pass; see ``MemoryPolicy``."""
+        if state is not None:
+            return super().sequence(inputs, state)
+        parameters: Tensor = self.head(torch.vmap(self.body)(inputs))
+        return parameters
