@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from metarl.adapters import MANNReader, SupportReader
-from metarl.adapters.memory.mann import Start
+from metarl.adapters.memory.association import Start
 from metarl.agents.memory import RecurrentAgent, RecurrentOptions
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from metarl.adapters import SupportReader, memory
+from metarl.adapters.memory.association import Start
 from metarl.agents.episodes import EpisodeSource
 from metarl.agents.pictures import Pictures, Unseen, attention
 from metarl.agents.reading import ReadingAgent, ReadingOptions
@@ -28,13 +29,16 @@ class SNAIL(ReadingAgent):
         """The entries of a key in each attention block; convolutions stand between two blocks."""
         value_sizes: Sequence[int] = (32, 128, 256)
         """The channels that each attention block adds."""
+        start: Start = "random"
+        """Of the weights: random, or associative, as attention that finds the labels of what is alike from the first step."""
 
     def make_reader(self, features: int, outputs: int) -> SupportReader:
         """Return SNAIL for the chosen length."""
         options = self.options
         longest = cast(EpisodeSource, self.source).longest_support
         length = longest + 1 if options.length is None else options.length
-        return memory.SNAIL(features, outputs, length, options.filters, options.key_sizes, options.value_sizes)
+        sizes = (options.filters, options.key_sizes, options.value_sizes)
+        return memory.SNAIL(features, outputs, length, *sizes, options.start)
 
     def adapter_pictures(self, unseen: Unseen) -> Pictures:
         """Return what the queries of unseen episodes attend to, where there are classes."""

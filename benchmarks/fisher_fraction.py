@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import torch
 from matplotlib.figure import Figure
 
-from metarl.commands.presets import NAVIGATION
+from metarl.commands.presets.navigation import NAVIGATION
 from metarl.commands.run import Run
 
 FRACTIONS = (1.0, 0.2)

@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 
 from metarl.agents.training import outer_step
-from metarl.commands.presets import NAVIGATION
+from metarl.commands.presets.navigation import NAVIGATION
 from metarl.commands.run import Run
 
 ITERATIONS = 10

@@ -358,5 +358,5 @@ def register_table(name: str, table: Any, line: str) -> None:
 
 
 def register_preset(name: str, run: Mapping[str, Any] | str, line: str) -> None:
-    """Register a preset for ``metarl train``: options of a run by name, as ``metarl.commands.presets`` has them."""
+    """Register a preset for ``metarl train``: options of a run by name, as ``metarl.commands.settings`` says."""
     PRESETS.add(Entry(name, line, run))

@@ -556,6 +556,12 @@ case(metarl.SNAIL.Options, "key_sizes", ((3, 3), 3), ((3, 7), 7))(lambda v: snai
 case(metarl.SNAIL.Options, "value_sizes", ((4, 5), 5), ((4, 6), 6))(lambda v: snail("2.values.weight", value_sizes=v))
 
 
+@case(metarl.SNAIL.Options, "start", ({}, 0.0), ({"start": "associative"}, 160.0))
+def _(value):
+    """The first block's query by labels, to the whole number."""
+    return float(of_images(metarl.SNAIL, **value).meta["reader.body.blocks.0.queries.bias"][-1].round())
+
+
 def neural_process(**value):
     """The shapes of a neural process's encoder, and whether it has keys."""
     meta = metarl.NeuralProcess("MLP", "metarl/Sine-v0", policy_kwargs={"hidden": (4,)}, device="cpu", **value).meta

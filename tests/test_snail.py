@@ -73,6 +73,20 @@ def test_attention_is_over_the_support_examples_and_the_query():
     torch.testing.assert_close(attention, logits.softmax(1)[:, :4])
 
 
+def test_from_an_associative_start_a_query_reads_the_labels_of_its_like():
+    snail, (support, queries) = reader(start="associative", value_sizes=(3, 4)), episode()
+    kept = snail.read(support)
+    weights = snail.attention(queries, kept)  # keys have more entries than embeddings: the map keeps scalar products
+    logits = torch.cat([queries @ support.inputs.t() / 2 + 20, queries.square().sum(1, keepdim=True) / 2], dim=1)
+    torch.testing.assert_close(weights, logits.softmax(1)[:, :4], rtol=0, atol=1e-6)
+    found = snail.first.next(snail._unlabelled(queries), kept[0])[:, 5:7]
+    torch.testing.assert_close(found, weights @ support.columns)
+    told = snail.head.weight[:, 5:7]
+    torch.testing.assert_close(told, 10 * torch.eye(2).double())
+    with pytest.raises(ConfigError, match=r"start='associative' needs .* 2 of a value .* value_sizes\[0\]=1"):
+        reader(start="associative", value_sizes=(1, 4))
+
+
 def test_the_picture_shows_the_first_block():
     agent = small("SNAIL")
     unseen = adapt_to_unseen(agent)
@@ -101,6 +115,7 @@ def test_a_support_set_that_is_too_long_is_refused():
     ("arguments", "says"),
     [
         ({"length": 1}, "length=1 leaves no room for a support example"),
+        ({"start": "asociative"}, "start='asociative' is not known: did you mean 'associative'"),
         ({"filters": 0}, "filters=0 must be above zero"),
         ({"key_sizes": (4, 0)}, r"key_sizes\[1\]=0 must be above zero"),
         ({"value_sizes": (4, -1)}, r"value_sizes\[1\]=-1 must be above zero"),

@@ -133,6 +133,29 @@ WHERE = [
         "ProtoNet, 20-way 5-shot",
         {"step": 0, "tasks": 200, "env_kwargs": {"ways": 20, "shots": 5, "queries": 5, "split": "test"}},
     ),
+    (
+        "lake-omniglot",
+        "Matching with FCE",
+        {
+            "step": 0,
+            "tasks": 400,
+            "env_kwargs": {
+                "ways": 20,
+                "shots": 1,
+                "queries": 1,
+                "split": "test",
+                "within": "alphabet",
+                "drawers": "different",
+                "rotations": "none",
+                "distortions": "none",
+            },
+        },
+    ),
+    (
+        "semi-supervised-omniglot",
+        "masked k-means, unlabelled and distractors",
+        {"step": 0, "tasks": 1000, "env_kwargs": {"unlabelled": 5, "distractors": 5, "split": "test"}},
+    ),
     ("maml-navigation", "our estimator, rate 0.05, after 0 steps", {"step": 0, "steps": 3, "tasks": 600}),
     ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25, after 2 steps", {"step": 2, "steps": 3}),
     ("maml-sine", "rate 0.001, after 5 steps", {"step": 5, "steps": 10, "tasks": 600}),
@@ -204,6 +227,16 @@ TRAINED = [
             "validate_every": 0,
             "outer.halve_every": 2000,
         },
+    ),
+    (
+        "lake-omniglot",
+        "deeper network, distortions",
+        {"policy": "ResNet12", "env_kwargs.distortions": "affine", "env_kwargs.characters": "lake", "env_kwargs.ways": 20},
+    ),
+    (
+        "semi-supervised-omniglot",
+        "masked k-means",
+        {"refinement": "masked", "env_kwargs.train_unlabelled": 0, "env_kwargs.labelled": 0.1, "env_kwargs.train_ways": 20},
     ),
     ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25", {"agent": "maml", "rate": [0.5, 0.25], "outer": "trpo"}),
     (
@@ -361,6 +394,20 @@ def test_a_matrix_has_a_line_for_what_stands_before_the_comma():
         ["A", "97.0 ±0.5 (98.8)", "112,345"],
         ["B, long", "-", ""],
     ]
+
+
+def test_a_wide_matrix_is_printed_in_parts_that_fit_a_terminal():
+    columns = [f"{shots}-shot" for shots in range(1, 7)]
+    cells = [Cell(f"A, {column}", 98.8) for column in columns] + [Cell("B, 1-shot", 98.8)]
+    table = Table("t", [Row("r", {}, tuple(cells))], columns=columns)
+    console = Console(file=io.StringIO(), width=80)
+    numbers = {cell.name: [Measured(90.0 + i, 0.5)] for i, cell in enumerate(cells)}
+    report.show(table, report.rows_of(table, numbers, 1), 1.0, console)
+    printed = console.file.getvalue()
+    assert "…" not in printed
+    assert all(f"{90 + i}.0" in printed for i in range(len(cells)))
+    headings = [line.split() for line in printed.splitlines() if "-shot" in line]
+    assert ["".join(heading).count("-shot") for heading in headings] == [4, 2]
 
 
 @pytest.mark.parametrize(("validations", "every"), [(4, 12), (1, 50), (0, 100)])

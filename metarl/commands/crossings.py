@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.commands.presets import Settings
 from metarl.commands.run import Run
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Difference, Measured, Numbers, Row, Table, by_cell
 from metarl.errors import NonFiniteError
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from metarl.commands.presets import Settings
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Exam
 
 METHODS = ("TrainFromScratch", "Finetuning", "Baseline++", "LSTM", "LSTM2", "MAML", "TURTLE")

@@ -1,5 +1,6 @@
 """The report of a table: one row for each cell, with the paper's number, ours, and how they stand to each other."""
 
+from collections.abc import Iterator
 from math import isfinite
 from statistics import fmean, stdev
 from typing import Any
@@ -8,6 +9,9 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from metarl.commands.table import Cell, Difference, Measured, Table, by_cell, verdict
+
+COLUMNS_AT_ONCE = 4
+"""Of a matrix, beside each other."""
 
 
 def rows_of(table: Table, numbers: dict[str, list[Measured]], scale: float) -> list[dict[str, Any]]:
@@ -60,13 +64,14 @@ def row_of(cell: Cell | Difference, seeds: list[Measured], table: Table, scale: 
 
 def show(table: Table, rows: list[dict[str, Any]], seconds: float, console: Console | None = None) -> None:
     """Print the report."""
-    printed = _matrix(table, rows) if table.columns else _lines(table, rows)
     console = console or Console()
-    console.print(printed)
+    for printed in _matrices(table, rows) if table.columns else [_lines(table, rows)]:
+        console.print(printed)
     seeds = rows[0]["seeds"]
     counted = f"{seeds} seed{'s' * (seeds > 1)}"
     interval = "over seeds" if table.interval == "seeds" else f"over tasks, mean of {counted}"
-    console.print(f"± 95% interval {interval}; spread: deviation over seeds; {counted}; {seconds:.0f} s")
+    published = "in brackets: published; " if table.columns else ""
+    console.print(f"{published}± 95% interval {interval}; spread: deviation over seeds; {counted}; {seconds:.0f} s")
 
 
 def _lines(table: Table, rows: list[dict[str, Any]]) -> Printed:
@@ -83,26 +88,36 @@ def _lines(table: Table, rows: list[dict[str, Any]]) -> Printed:
     return printed
 
 
-def _matrix(table: Table, rows: list[dict[str, Any]]) -> Printed:
-    """Return a line for all cells that share what stands before the comma, the published number in brackets."""
-    printed = Printed(title=table.title, title_justify="left", caption="in brackets: published", caption_justify="left")
-    printed.add_column("")
+def _matrices(table: Table, rows: list[dict[str, Any]]) -> Iterator[Printed]:
+    """Yield a line for all cells that share what stands before the comma, so many columns at a time that a terminal holds them.
+
+    Published numbers are in brackets.
+    """
     lines: dict[str, dict[str, str]] = {}
     for name, row in by_cell(rows).items():
         line, _, column = name.rpartition(", ")
-        if row["ours"] is None:
-            text = "-"
-        elif row["ours_ci"] is None:
-            text = f"{row['ours']:.1f}" if row["ours"] < 1000 else f"{row['ours']:,.0f}"
-        else:
-            text = f"{row['ours']:.1f} ±{row['ours_ci']:.1f}"
-        lines.setdefault(line, {})[column] = text + (f" ({row['paper']:g})" if row["paper"] is not None else "")
+        lines.setdefault(line, {})[column] = _text(row)
     shown = [column for column in table.columns if any(column in cells for cells in lines.values())]
-    for column in shown:
-        printed.add_column(column, justify="right")
-    for line, cells in lines.items():
-        printed.add_row(line, *(cells.get(column, "") for column in shown))
-    return printed
+    for start in range(0, len(shown), COLUMNS_AT_ONCE):
+        part = shown[start : start + COLUMNS_AT_ONCE]
+        printed = Printed(title=table.title if start == 0 else None, title_justify="left")
+        for column in ("", *part):
+            printed.add_column(column, justify="right" if column else "left", overflow="fold")
+        for line, cells in lines.items():
+            if any(column in cells for column in part):
+                printed.add_row(line, *(cells.get(column, "") for column in part))
+        yield printed
+
+
+def _text(row: dict[str, Any]) -> str:
+    """Return what stands in a cell of a matrix, the published number in brackets."""
+    if row["ours"] is None:
+        text = "-"
+    elif row["ours_ci"] is None:
+        text = f"{row['ours']:.1f}" if row["ours"] < 1000 else f"{row['ours']:,.0f}"
+    else:
+        text = f"{row['ours']:.1f} ±{row['ours_ci']:.1f}"
+    return text + (f" ({row['paper']:g})" if row["paper"] is not None else "")
 
 
 def _rounded(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 from metarl.commands.options import Group, Option, known_as, options_of, unknown_option
-from metarl.commands.presets import Settings
+from metarl.commands.settings import Settings
 from metarl.errors import ConfigError, unknown_name
 from metarl.registry import AGENTS, FAMILIES, OUTER_LOOPS, AgentEntry, OuterEntry, World
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from metarl.commands.costs import Cost
-from metarl.commands.presets import Settings
+from metarl.commands.settings import Settings
 from metarl.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from metarl.commands.presets import Settings
+from metarl.commands.settings import Settings
 from metarl.errors import ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.files import whole
 from metarl.registry import PRESETS, TABLES

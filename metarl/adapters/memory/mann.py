@@ -3,14 +3,12 @@
 Santoro, Bartunov, Botvinick, Wierstra and Lillicrap 2016, "Meta-Learning with Memory-Augmented Neural Networks".
 """
 
-from typing import Literal, get_args
+from typing import get_args
 
-from metarl.adapters.memory.association import associate
+from metarl.adapters.memory.association import Start, associate
 from metarl.adapters.memory.lrua import MANNCore
 from metarl.adapters.memory.recurrent import LossOn, RecurrentReader
 from metarl.errors import unknown_name
-
-Start = Literal["random", "associative"]
 
 
 class MANNReader(RecurrentReader):

@@ -4,14 +4,15 @@ Mishra, Rohaninejad, Chen and Abbeel 2018, "A Simple Neural Attentive Meta-Learn
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from metarl.adapters.memory.association import Start, associate_by_attention
 from metarl.adapters.memory.causal import AttentionBlock, CausalBlock, Chain, TCBlock
 from metarl.adapters.reading import Support, SupportReader, Targets
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_positive, unknown_name
 
 
 class SNAIL(SupportReader):
@@ -28,9 +29,11 @@ class SNAIL(SupportReader):
         filters: D of the TC blocks.
         key_sizes: of each attention block.
         value_sizes: of each attention block.
+        start: of the weights: ``"random"``, or ``"associative"``, see ``associate_by_attention``.
 
     Raises:
-        ConfigError: a size that is not positive, other numbers of key and value sizes, or a length without a support example.
+        ConfigError: a size that is not positive or too small for the start, other numbers of key and value sizes, a length
+            without a support example, or an unknown ``start``.
     """
 
     serves: ClassVar[Targets] = "both"
@@ -44,8 +47,11 @@ class SNAIL(SupportReader):
         filters: int = 128,
         key_sizes: Sequence[int] = (64, 256, 512),
         value_sizes: Sequence[int] = (32, 128, 256),
+        start: Start = "random",
     ) -> None:
         super().__init__()
+        if start not in get_args(Start):
+            raise unknown_name("start", start, get_args(Start))
         for name, sizes in (("key_sizes", key_sizes), ("value_sizes", value_sizes)):
             require_positive(filters=filters, **{f"{name}[{i}]": size for i, size in enumerate(sizes)})
         if len(key_sizes) != len(value_sizes) or not key_sizes:
@@ -66,6 +72,8 @@ class SNAIL(SupportReader):
         self.body = Chain(blocks)
         self.head = nn.Linear(channels, outputs)
         self.length = length
+        if start == "associative":
+            associate_by_attention(self.first, self.head, outputs)
 
     def read(self, support: Support) -> list[Any]:
         """Return what each block keeps of the support set.
@@ -91,9 +99,12 @@ class SNAIL(SupportReader):
 
         What a row lacks to one the query attends to itself.
         """
-        first = self.body.in_order[0]
-        assert isinstance(first, AttentionBlock)
-        return first.attention(self._unlabelled(queries), kept[0])[:, :-1]
+        return self.first.attention(self._unlabelled(queries), kept[0])[:, :-1]
+
+    @property
+    def first(self) -> AttentionBlock:
+        """The first block."""
+        return cast(AttentionBlock, self.body.in_order[0])
 
     def _unlabelled(self, queries: Tensor) -> Tensor:
         return torch.cat([queries, queries.new_zeros(len(queries), self.head.out_features)], dim=1)

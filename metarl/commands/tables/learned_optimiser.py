@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.commands.presets import PRESETS, Settings
+from metarl.commands.presets import PRESETS
 from metarl.commands.run import Run
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Difference, Measured, Numbers, Row, Table
 from metarl.rules import Adam, GradientDescent, UpdateRule
 from metarl.streams import stream

@@ -11,17 +11,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.commands.costs import Cost
-from metarl.commands.presets import (
-    MANN_OMNIGLOT_SMALL,
+from metarl.commands.presets.images import OMNIGLOT_SMALL, REPTILE_OMNIGLOT_SMALL
+from metarl.commands.presets.memory import MANN_OMNIGLOT_SMALL, SNAIL_OMNIGLOT_SMALL
+from metarl.commands.presets.metric import (
     MATCHING_OMNIGLOT_SMALL,
-    OMNIGLOT_SMALL,
     PROTONET_OMNIGLOT_SMALL,
     RELATION_OMNIGLOT_SMALL,
-    REPTILE_OMNIGLOT_SMALL,
     SIAMESE_OMNIGLOT_SMALL,
-    SNAIL_OMNIGLOT_SMALL,
-    Settings,
 )
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Exam, Row, Table, by_cell
 from metarl.commands.tables.methods_on_omniglot import settings as settings_of
 
@@ -83,7 +81,7 @@ INSTANCES: Mapping[str, Mapping[int, float]] = {
     "MANN": {1: 36.4, 2: 82.8, 3: 91.0, 4: 92.6, 5: 94.9, 10: 98.1},
     "LSTM reader": {1: 24.4, 2: 49.5, 3: 55.3, 4: 61.0, 5: 63.6, 10: 62.5},
 }
-"""Santoro et al. 2016, Table 1: accuracy in percent at each presentation of a class, 5-way."""
+"""Santoro et al. 2016, Table 1, as it is usually quoted: accuracy in percent at each presentation of a class, 5-way."""
 
 
 def row(name: str, learner: Learner, ways: int | None) -> Row:

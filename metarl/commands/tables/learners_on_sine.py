@@ -1,6 +1,7 @@
 """Learners that read a support set, on sine waves: beside the 18 cells of MAML and Meta-SGD in Meta-SGD's Table 1."""
 
-from metarl.commands.presets import META_SGD_SINE, NEURAL_PROCESS_SINE, SNAIL_SINE, Settings
+from metarl.commands.presets.sine import META_SGD_SINE, NEURAL_PROCESS_SINE, SNAIL_SINE
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Row, Table
 from metarl.commands.tables import meta_sgd_table_1
 from metarl.commands.tables.meta_sgd_table_1 import SHOTS, exam

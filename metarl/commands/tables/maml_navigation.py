@@ -1,6 +1,7 @@
 """MAML, 2D navigation: returns after 0 to 3 steps (Finn et al. 2017, Table 4 of the appendix)."""
 
-from metarl.commands.presets import NAVIGATION_BEST, PRESETS
+from metarl.commands.presets import PRESETS
+from metarl.commands.presets.navigation import NAVIGATION_BEST
 from metarl.commands.table import Cell, Exam, Row, Table
 
 PAPER = (-40.41, -11.68, -3.33, -3.23)

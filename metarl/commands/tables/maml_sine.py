@@ -1,6 +1,6 @@
 """MAML, sine regression: 5-shot error after 1, 5 and 10 steps (Finn et al. 2017, Table 2 of the appendix)."""
 
-from metarl.commands.presets import MAML_SINE
+from metarl.commands.presets.sine import MAML_SINE
 from metarl.commands.table import Cell, Exam, Row, Table
 
 PAPER = {1: 0.67, 5: 0.38, 10: 0.35}

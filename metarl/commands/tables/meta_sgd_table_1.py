@@ -1,6 +1,6 @@
 """Meta-SGD, Table 1: few-shot sine regression, 18 cells (Li et al. 2017, section 4.1)."""
 
-from metarl.commands.presets import META_SGD_SINE, SINE
+from metarl.commands.presets.sine import META_SGD_SINE, SINE
 from metarl.commands.run import Uniform
 from metarl.commands.table import Cell, Exam, Row, Table
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from metarl.commands.presets import OMNIGLOT, Settings
+from metarl.commands.presets.images import OMNIGLOT
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Exam, Row, Table
 
 SHOTS = (1, 5)

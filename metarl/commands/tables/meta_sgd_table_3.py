@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from metarl.commands.presets import MINIIMAGENET, Settings
+from metarl.commands.presets.images import MINIIMAGENET
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Exam, Row, Table
 
 LSTM_EPISODES = {1: 75_000, 5: 50_000}

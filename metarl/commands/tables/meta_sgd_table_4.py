@@ -1,6 +1,6 @@
 """Meta-SGD, Table 4: return on 2D navigation after one step, fixed and varying start (Li et al. 2017, section 4.3)."""
 
-from metarl.commands.presets import NAVIGATION, NAVIGATION_BEST, NAVIGATION_PLAIN, NAVIGATION_UNSCALED, VARYING
+from metarl.commands.presets.navigation import NAVIGATION, NAVIGATION_BEST, NAVIGATION_PLAIN, NAVIGATION_UNSCALED, VARYING
 from metarl.commands.table import Cell, Difference, Row, Table
 
 PAPER = {

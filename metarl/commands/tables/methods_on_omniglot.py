@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from metarl.commands.image_methods import TASKS, cells
 from metarl.commands.image_methods import settings as settings_of
-from metarl.commands.presets import PROTONET_OMNIGLOT_SMALL, Settings
+from metarl.commands.presets.metric import PROTONET_OMNIGLOT_SMALL
+from metarl.commands.settings import Settings
 from metarl.commands.table import Difference, Exam, Row, Table, by_cell
 
 METHODS = (

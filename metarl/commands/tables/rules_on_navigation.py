@@ -1,6 +1,7 @@
 """All rules on 2D navigation by the protocol of Meta-SGD's Table 4: return after one step, on the same unseen tasks."""
 
-from metarl.commands.presets import NAVIGATION_BEST, VARYING, Settings
+from metarl.commands.presets.navigation import NAVIGATION_BEST, VARYING
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Difference, Row, Table
 
 LEARNED: Settings = {"trpo.cg_iterations": 6}

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.commands.presets import Settings
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Row, Table, by_cell
 from metarl.commands.tables.turtle_sine import SEEDS_AT_ONCE, STEPS
 from metarl.commands.tables.turtle_sine import settings as settings_of

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from metarl.commands.presets import LSTM_SINE, TURTLE_SINE, TURTLE_SINE_1, TURTLE_SINE_10, Settings
+from metarl.commands.presets.sine import LSTM_SINE, TURTLE_SINE, TURTLE_SINE_1, TURTLE_SINE_10
+from metarl.commands.settings import Settings
 from metarl.commands.table import Cell, Difference, Exam, Row, Table, by_cell
 
 STEPS: dict[int, Settings] = {1: TURTLE_SINE_1, 5: TURTLE_SINE, 10: TURTLE_SINE_10}

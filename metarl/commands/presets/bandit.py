@@ -1,0 +1,13 @@
+"""Bernoulli bandits."""
+
+from collections.abc import Mapping
+
+from metarl.commands.presets.navigation import NAVIGATION_PLAIN
+from metarl.commands.settings import Preset
+
+PRESETS: Mapping[str, Preset] = {
+    "bandit": (
+        "Bernoulli bandits, through Gymnasium's own vector environment",
+        {**NAVIGATION_PLAIN, "env": "metarl/BernoulliBandit-v0", "rate": 1.0, "iterations": 50},
+    ),
+}
