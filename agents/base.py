@@ -113,7 +113,7 @@ class Agent(SB3Habits, Judged):
 
     def make_source(self, rollouts: Rollouts | None) -> Source:
         """Return where tasks come from; an agent that wants them sampled in another way says how."""
-        return building.make_source(self.env, self.options, rollouts, self.device)
+        return building.make_source(type(self), self.env, self.options, rollouts, self.device)
 
     def make_rule(self, layout: Layout) -> UpdateRule:
         """Return the update rule for theta's layout; an agent of another kind of rule says its own."""

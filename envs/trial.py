@@ -5,12 +5,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import flatdim, flatten
+from gymnasium.utils import RecordConstructorArgs
 
 from metarl.errors import ConfigError, require_positive
 from metarl.tasks import Array
 
 
-class Trial(gym.Wrapper[Any, Any, Any, Any]):
+class Trial(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Makes one episode of several of the same task, and shows what was done and got at the step before.
 
     Duan et al. 2016, "RL^2: Fast Reinforcement Learning via Slow Reinforcement Learning", section 2.3. A policy with memory can
@@ -29,7 +30,8 @@ class Trial(gym.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gym.Env[Any, Any], episodes: int = 1) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, episodes=episodes)
+        gym.Wrapper.__init__(self, env)
         require_positive(episodes=episodes)
         actions = env.action_space
         if not isinstance(actions, (gym.spaces.Box, gym.spaces.Discrete)):

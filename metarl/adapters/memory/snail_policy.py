@@ -53,8 +53,8 @@ class SNAILPolicy(MemoryPolicy):
 
     def initial_state(self, rows: int) -> Any:
         """Return an empty sequence."""
-        device = self.head.network.weight.device
-        return {"seen": self.body.empty(rows, self.length), "time": torch.zeros(rows, dtype=torch.long, device=device)}
+        like = next(self.parameters())
+        return {"seen": self.body.empty(rows, self.length), "time": like.new_zeros(rows, dtype=torch.long)}
 
     def step(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Return the distribution parameters of the next position, and the sequence with it; see ``MemoryPolicy``."""

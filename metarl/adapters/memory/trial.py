@@ -78,8 +78,8 @@ class TrialAdapter(Adapter):
         adaptation, steps = Adaptation([()]), self.steps if steps is None else steps
         if self._capacity is not None and steps + self.episodes > self._capacity:
             raise ConfigError(
-                f"steps={steps}: {self.memory_name} has room for the {self._capacity} episodes of a trial in training, the last "
-                f"one included: give at most {self._capacity - self.episodes}, or train with more episodes"
+                f"steps={steps}: {self.memory_name} has room for the {self._capacity} episodes of a trial in training, the last one "
+                f"included: give at most {self._capacity - self.episodes}, or train with more episodes"
             )
         for _ in range(steps):
             with self.clock("sampling"):
