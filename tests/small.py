@@ -66,6 +66,13 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
         {"filters": 2, "key_sizes": (3,), "value_sizes": (2,), "length": 7, "outer": ADAM},
     ),
     "neural process": (metarl.NeuralProcess, "sine", {"hidden": (4,), "representation": 3, "attention": "dot"}),
+    "RL^2": (metarl.RL2, "bandit", {"hidden": 3, "episodes": 2, "outer": "policy_gradient"}),
+    "RL^2 on navigation": (metarl.RL2, "navigation", {"core": "lstm", "hidden": 3, "outer": "policy_gradient"}),
+    "SNAIL as a policy": (
+        metarl.SNAILPolicy,
+        "bandit",
+        {"filters": 2, "key_sizes": (3, 2), "value_sizes": (2, 3), "outer": "policy_gradient"},
+    ),
     "LWA": (metarl.LWA, "images", {"batch_norm": "running"}),
     "NLBA": (metarl.NLBA, "images", {"hidden": (3,), "batch_norm": "running"}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),

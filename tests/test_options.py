@@ -24,6 +24,7 @@ from metarl.agents.memory import RecurrentOptions
 from metarl.agents.metric import MetricOptions
 from metarl.agents.options import GradientOptions, Options, RateOptions, device_of
 from metarl.agents.reading import ReadingOptions
+from metarl.agents.trials import TrialOptions
 from metarl.errors import ConfigError
 from metarl.normalisation import BatchNorm
 from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining, Reptile, TruncatedBackpropagation
@@ -562,6 +563,46 @@ def _(value):
     return float(of_images(metarl.SNAIL, **value).meta["reader.body.blocks.0.queries.bias"][-1].round())
 
 
+def of_trials(cls, **options):
+    """A small agent of trials of bandits."""
+    options = {"policy_kwargs": {"hidden": (3,)}, "outer": "policy_gradient", "dtype": "float64", "device": "cpu", **options}
+    if cls is metarl.RL2:
+        options = {"hidden": 4, **options}
+    return cls("MlpPolicy", "metarl/BernoulliBandit-v0", **options)
+
+
+@case(TrialOptions, "episodes", ({}, 2), ({"episodes": 3}, 3))
+def _(value):
+    return of_trials(metarl.RL2, rollouts=Rollouts(trajectories=1), **value).evaluate(1).values.shape[1]
+
+
+@case(TrialOptions, "log_std", ({}, 0.0), ({"log_std": -1.5}, -1.5))
+def _(value):
+    agent = metarl.RL2("MlpPolicy", "metarl/Navigation2D-v0", outer="policy_gradient", device="cpu", **value)
+    return agent.meta["memory.head.log_std"][0].item()
+
+
+case(metarl.RL2.Options, "core", ("gru", 3), ("lstm", 4))(
+    lambda v: len(of_trials(metarl.RL2, core=v, hidden=1).meta["memory.core.input_weights"])
+)
+case(metarl.RL2.Options, "hidden", (2, 6), (5, 15))(
+    lambda v: len(of_trials(metarl.RL2, hidden=v).meta["memory.core.input_weights"])
+)
+
+
+def snail_policy(name, **value):
+    """The rows of a parameter of SNAIL's policy."""
+    sizes = {"filters": 2, "key_sizes": (3, 3), "value_sizes": (4, 5)}
+    return len(of_trials(metarl.SNAILPolicy, **{**sizes, **value}).meta[f"memory.body.blocks.{name}"])
+
+
+case(metarl.SNAILPolicy.Options, "filters", (2, 4), (3, 6))(lambda v: snail_policy("1.blocks.0.convolutions.weight", filters=v))
+case(metarl.SNAILPolicy.Options, "key_sizes", ((3, 3), 3), ((3, 7), 7))(lambda v: snail_policy("2.keys.weight", key_sizes=v))
+case(metarl.SNAILPolicy.Options, "value_sizes", ((4, 5), 5), ((4, 6), 6))(
+    lambda v: snail_policy("2.values.weight", value_sizes=v)
+)
+
+
 def neural_process(**value):
     """The shapes of a neural process's encoder, and whether it has keys."""
     meta = metarl.NeuralProcess("MLP", "metarl/Sine-v0", policy_kwargs={"hidden": (4,)}, device="cpu", **value).meta
@@ -872,6 +913,13 @@ def vector_env(rows=2, env="metarl/Navigation2D-v0", **options):
         return problem._vector_env(rows)
     finally:
         problem.close()
+
+
+@case(Rollouts, "recall", (False, 2), (True, 2 + 2 + 2))
+def _(value):
+    """The entries that a policy sees."""
+    agent = metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0", rollouts=Rollouts(recall=value), device="cpu")
+    return agent.source.example_inputs().shape[1]
 
 
 case(Rollouts, "vectorisation", ("auto", "TimeLimited"), ("sync", "RowStepper"), ("workers", "WorkerPool"))(
