@@ -7,11 +7,11 @@ expected return is the expectation of $\sum_t Q_t (H_t + g_t g_t^\top + g_t S_{t
 
 | ``inner_loss`` | second derivative, summed over t | what its expectation lacks | variance |
 |---|---|---|---|
-| ``"log-likelihood"`` | $\hat A_t H_t$ | what sampling by the policy contributes | low |
-| ``"likelihood-ratio"`` | $\hat A_t (H_t + g_t g_t^\top)$ | what earlier actions contribute | low |
+| ``"log-likelihood"`` | $\hat A_t H_t$ | what sampling by the policy contributes | depends |
+| ``"likelihood-ratio"`` | $\hat A_t (H_t + g_t g_t^\top)$ | what earlier actions contribute | lowest of these |
 | ``"dice"`` | that, and $Q_t (g_t S_{t-1}^\top + S_{t-1} g_t^\top)$ | nothing | highest |
-| ``"loaded-dice"`` | that, with $\hat A_t$ for $Q_t$ | nothing, at ``dice_lambda=1`` | between |
-| ``"tmaml"`` | as Loaded DiCE at lambda one | nothing | between |
+| ``"loaded-dice"`` | that, with $\hat A_t$ for $Q_t$ | nothing, at ``dice_lambda=1`` | between them |
+| ``"tmaml"`` | as Loaded DiCE at lambda one | nothing | as that |
 
 - ``"log-likelihood"``: Williams 1992 (REINFORCE), differentiated again as in Finn, Abbeel and Levine's MAML (2017).
 - ``"likelihood-ratio"``: the low-variance curvature (LVC) of Rothfuss et al. 2019, "ProMP: Proximal Meta-Policy Search".
@@ -24,7 +24,8 @@ expected return is the expectation of $\sum_t Q_t (H_t + g_t g_t^\top + g_t S_{t
   it the expected second derivative would be twice the Fisher information times b, and not nought. With one baseline for both
   terms this is Loaded DiCE at lambda one, as it is Mao et al.'s 2019 baseline for any order.
 
-"None" is of the second derivative, where b does not depend on the actions. Even so the meta-gradient of a *sampled* inner step
+Variances are ordered as in ProMP's and TMAML's papers; that of the first may be above the second's or below. "Nothing" holds
+where b does not depend on the actions, and is said of the second derivative. Even so the meta-gradient of a *sampled* inner step
 keeps a bias of second order in its rate, as the trajectories that it is taken on are the learner's choice; those of the first
 two are of first order. What takes this one away changes the outer objective instead: E-MAML's term, see
 ``metarl.outer.PPO.sampling_correction``, with which the log-likelihood is exact.
