@@ -51,11 +51,13 @@ if TYPE_CHECKING:
     from metarl.envs import TaskFamily as TaskFamily
     from metarl.learner import Layout as Layout
     from metarl.learner import Learner as Learner
+    from metarl.outer import PPO as PPO
     from metarl.outer import TRPO as TRPO
     from metarl.outer import GradientDescent as GradientDescent
     from metarl.outer import HypergradientDescent as HypergradientDescent
     from metarl.outer import OuterLoop as OuterLoop
     from metarl.outer import Pretraining as Pretraining
+    from metarl.outer import ProMP as ProMP
     from metarl.outer import TruncatedBackpropagation as TruncatedBackpropagation
     from metarl.problems import Rollouts as Rollouts
     from metarl.rules import UpdateRule as UpdateRule
@@ -70,7 +72,7 @@ _HOMES = {
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",
-    "metarl.outer": "GradientDescent HypergradientDescent OuterLoop Pretraining TRPO TruncatedBackpropagation",
+    "metarl.outer": "GradientDescent HypergradientDescent OuterLoop PPO Pretraining ProMP TRPO TruncatedBackpropagation",
     "metarl.problems": "Rollouts",
     "metarl.rules": "UpdateRule",
     "metarl.supervised": "EpisodeEnv",

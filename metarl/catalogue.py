@@ -107,6 +107,8 @@ def outer_loops() -> list[OuterEntry]:
     """Return the outer loops."""
     return [
         OuterEntry("trpo", "a natural-gradient step within a KL limit", "metarl.outer:TRPO", ("policies",), "trpo"),
+        OuterEntry("ppo", "several epochs of a clipped surrogate", "metarl.outer:PPO", ("policies",), "ppo"),
+        OuterEntry("promp", "PPO with penalties on the inner steps' policies", "metarl.outer:ProMP", ("policies",), "promp"),
         OuterEntry("policy_gradient", "REINFORCE with a baseline", "metarl.outer:GradientDescent", ("policies",), "gradient"),
         OuterEntry(
             "gradient_descent", "any optimiser of torch.optim", "metarl.outer:GradientDescent", ("predictors",), "gradient"

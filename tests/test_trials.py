@@ -119,7 +119,7 @@ def test_an_episode_after_episodes_is_one_of_the_trial(kind):
                 sequences[:, 0, -3:] = ended
             shown.append(sequences)
             given.append(episode.distribution_parameters[task].view(2, -1, 2)[:, :length])
-            ended = episode.following[task, :, -3:]
+            ended = episode.last_observations[task, :, -3:]
         replayed, _ = learner.adapter.apply(learner.meta, (), torch.cat(shown, 1))
         torch.testing.assert_close(replayed, torch.cat(given, 1), rtol=0, atol=1e-12)
 

@@ -115,6 +115,13 @@ class Adapter(ABC):
                 these values, so that every step is taken where it was, and the derivative of that part.
         """
 
+    def replay_steps(self, meta: Meta, experiences: list[Any], count: int) -> list[Adapted]:
+        """Return what the tasks were in a replay when each experience was collected, and at last what they become.
+
+        Where tasks collect nothing with what they are on the way, as in a memory, there is the last alone.
+        """
+        return [self.replay(meta, experiences, count)]
+
     @abstractmethod
     def apply(self, meta: Meta, adapted: Adapted, inputs: Tensor, state: State = ()) -> tuple[Tensor, State]:
         """Return one task's outputs for inputs of shape (examples, ...), and the state to carry to the next inputs."""

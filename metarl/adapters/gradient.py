@@ -156,14 +156,18 @@ class GradientAdapter(Adapter):
 
     def replay(self, meta: Meta, experiences: list[Any], count: int, path: list[Any] | None = None) -> Adapted:
         """Return the tasks' theta, shape (tasks, P), and moments, on kept experience; see ``Adapter``."""
+        adapted: Adapted = self.replay_steps(meta, experiences, count, path)[-1]
+        return adapted
+
+    def replay_steps(self, meta: Meta, experiences: list[Any], count: int, path: list[Any] | None = None) -> list[Adapted]:
+        """Return the tasks' theta, shape (tasks, P), before the first and after each step; see ``Adapter``."""
         position = None
         if self.start is not None:
             experiences, position = experiences[:-1], self._begin(meta, experiences[-1])
         kept = Adaptation(experiences=experiences)
         steps = len(experiences) - (self.learner.batch_norm == "support")
         self._unroll(meta, kept, steps, count, path=path, position=position)
-        adapted: Adapted = kept.adapted[-1]
-        return adapted
+        return kept.adapted
 
     def apply(self, meta: Meta, adapted: Adapted, inputs: Tensor, state: PolicyState = ()) -> tuple[Tensor, PolicyState]:
         """Return the network's outputs with one task's theta, and the state as it was."""

@@ -19,7 +19,7 @@ from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient
 from metarl.outer.optimisers import COUNTS, ELEMENTWISE, Optimiser, OptimiserState
-from metarl.outer.vectors import stacked, total_norm
+from metarl.outer.vectors import limited, stacked, total_norm
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,7 @@ class GradientDescent(OuterLoop):
             gradients = {name: value.clamp(-self.clip_value, self.clip_value) for name, value in gradients.items()}
             norm = total_norm(gradients)
         if self.clip_norm is not None:
-            factor = (self.clip_norm / (norm + 1e-6)).clamp(max=1)
-            gradients = {name: factor * value for name, value in gradients.items()}
+            gradients = limited(gradients, norm, self.clip_norm)
         return before, gradients
 
     def move(self, meta: Meta, gradients: Meta, state: State) -> tuple[Meta, State]:

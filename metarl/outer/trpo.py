@@ -59,6 +59,11 @@ class TRPO(OuterLoop):
             raise ConfigError("outer='trpo' needs a policy; predictors have no KL limit, use 'gradient_descent'")
         if adapter.steps == 0:
             raise ConfigError("inner_steps=0 leaves TRPO no adaptation to improve: take at least one")
+        if self.fisher_fraction < 1 and adapter.problem.rollouts.needs_whole_trajectories:
+            raise ConfigError(
+                f"fisher_fraction={self.fisher_fraction!r} takes single steps of trajectories, and rollouts.inner_loss="
+                f"{adapter.problem.rollouts.inner_loss!r} needs whole ones: use fisher_fraction=1"
+            )
 
     def improve(
         self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator

@@ -26,6 +26,12 @@ def total_norm(gradients: Meta) -> Tensor:
     return torch.stack([value.square().sum() for value in gradients.values()]).sum().sqrt()
 
 
+def limited(gradients: Meta, norm: Tensor, limit: float) -> Meta:
+    """Return gradients of a norm, scaled down to a limit if they are longer."""
+    factor = (limit / (norm + 1e-6)).clamp(max=1)
+    return {name: factor * value for name, value in gradients.items()}
+
+
 def stacked(runs: Sequence[Any]) -> Any:
     """Return nests of tensors as one, with the runs that they are of as the first axis."""
     return tree_map(lambda *tensors: torch.stack(tensors), *runs)

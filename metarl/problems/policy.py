@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from metarl.problems.base import Apply, Phase, Problem
+from metarl.problems.estimators import ANY_ORDER, Decisions
 from metarl.problems.returns import (
     TimeLimit,
     Values,
@@ -15,6 +16,7 @@ from metarl.problems.returns import (
     has_signal,
     linear_baseline,
     normalise,
+    subtracted,
 )
 from metarl.problems.rollouts import Rollouts
 from metarl.sampling.distributions import Distribution
@@ -38,7 +40,10 @@ class Samples(NamedTuple):
         lengths: steps of each trajectory, shape (tasks, trajectories).
         without_signal: 1 where a task's rewards say nothing about its actions, else 0, shape (tasks,).
         episode_returns: undiscounted, of each episode of a trial, shape (tasks, trajectories, episodes).
-        following: the observations after the last step, shape (tasks, trajectories, observation).
+        rewards: as the learner sees them, shape (tasks, samples).
+        baselines: what advantages and returns in the same unit differ by, shape (tasks, samples).
+        last_observations: after the last action, shape (tasks, trajectories, observation).
+        terminated: whether a trajectory ended by itself, and not at a time limit, shape (tasks, trajectories).
     """
 
     observations: Tensor
@@ -51,23 +56,40 @@ class Samples(NamedTuple):
     lengths: Tensor
     without_signal: Tensor
     episode_returns: Tensor
-    following: Tensor
+    rewards: Tensor
+    baselines: Tensor
+    last_observations: Tensor
+    terminated: Tensor
 
     @property
     def happened(self) -> Tensor:
         """Which samples are steps that happened."""
         return self.weights > 0
 
-    def by_trajectory(self, column: Tensor) -> Tensor:
-        """Return one task's column, shape (samples, ...), with the trajectory and time axes."""
-        return column.view(len(self.returns), -1, *column.shape[1:])
+    def by_trajectory(self, values: Tensor) -> Tensor:
+        """Return values of shape (..., samples, any) as (..., trajectories, steps, any); not of a subset."""
+        return values.reshape(*self.lengths.shape, -1, *values.shape[self.lengths.dim() :])
 
     def subset(self, samples: Tensor) -> "Samples":
         """Return the chosen samples, indices of shape (n,), of every task, their weights scaled to sum to one."""
         weights = self.weights[:, samples]
         weights = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-        names = ("observations", "actions", "advantages", "distribution_parameters", "log_probs")
+        names = ("observations", "actions", "advantages", "distribution_parameters", "log_probs", "rewards", "baselines")
         return self._replace(weights=weights, **{name: getattr(self, name)[:, samples] for name in names})
+
+
+class Comparison(NamedTuple):
+    """How a task's policy compares with the one that sampled, sample by sample; zero where nothing happened.
+
+    Attributes:
+        log_ratios: of the probabilities of the actions, the policy's over the sampler's, shape (samples,).
+        kls: KL(sampler || policy), shape (samples,).
+        entropies: of the policy, in nats, shape (samples,).
+    """
+
+    log_ratios: Tensor
+    kls: Tensor
+    entropies: Tensor
 
 
 class PolicyProblem(Problem[Samples]):
@@ -129,16 +151,14 @@ class PolicyProblem(Problem[Samples]):
         rewards = trajectories.rewards
         if how.reward == "squared":
             rewards = rewards * rewards.abs()
-        returns = discounted_sums(rewards, how.discount)
-        values = self._values(trajectories, returns)
-        advantages = generalised_advantages(rewards, values.steps, happened, how.discount, how.gae_lambda, values.final)
-        signal = has_signal(returns, advantages, happened)
+        values = self._values(trajectories, discounted_sums(rewards, how.discount))
+        advantages, baselines, signal = self._advantages(rewards, values, happened)
         lengths = happened.sum(2).to(rewards.dtype)
         log_probs = self.distribution.log_prob(trajectories.distribution_parameters, trajectories.actions)
         return Samples(
             observations=trajectories.observations.flatten(1, 2),
             actions=trajectories.actions.flatten(1, 2),
-            advantages=normalise(advantages, happened, how.advantages, signal).flatten(1, 2),
+            advantages=advantages.flatten(1, 2),
             weights=(happened.to(rewards.dtype) / lengths.sum(1)[:, None, None]).flatten(1, 2),
             distribution_parameters=trajectories.distribution_parameters.flatten(1, 2),
             log_probs=log_probs.flatten(1, 2),
@@ -146,8 +166,42 @@ class PolicyProblem(Problem[Samples]):
             lengths=lengths,
             without_signal=(~signal).to(rewards.dtype),
             episode_returns=trajectories.episode_returns,
-            following=trajectories.last_observations,
+            rewards=rewards.flatten(1, 2),
+            baselines=baselines.flatten(1, 2),
+            last_observations=trajectories.last_observations,
+            terminated=trajectories.terminated,
         )
+
+    def revalued(self, experience: Samples, values: Values) -> tuple[Samples, Tensor]:
+        """Return experience with advantages over other values, such as a critic's, and what these values should have been.
+
+        Args:
+            experience: whole trajectories of every task.
+            values: of their observations; the final ones count where ``rollouts.time_limit_value`` says so.
+
+        Returns:
+            The experience, and the returns of generalised advantage estimation, in rewards' unit, shape (tasks, samples).
+        """
+        rewards, happened = map(experience.by_trajectory, (experience.rewards, experience.happened))
+        cut_off = ~experience.terminated if self.rollouts.time_limit_value else torch.zeros_like(experience.terminated)
+        values = values._replace(final=torch.where(cut_off, values.final, 0))
+        advantages, baselines, signal = self._advantages(rewards, values, happened)
+        how = self.rollouts
+        raw = generalised_advantages(rewards, values.steps, happened, how.discount, how.gae_lambda, values.final)
+        changed = experience._replace(
+            advantages=advantages.flatten(1, 2),
+            baselines=baselines.flatten(1, 2),
+            without_signal=(~signal).to(rewards.dtype),
+        )
+        return changed, torch.where(happened, raw + values.steps, 0).flatten(1, 2)
+
+    def _advantages(self, rewards: Tensor, values: Values, happened: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return advantages and baselines as ``Samples`` has them, time and trajectories apart, and which tasks have signal."""
+        how = self.rollouts
+        raw = generalised_advantages(rewards, values.steps, happened, how.discount, how.gae_lambda, values.final)
+        signal = has_signal(discounted_sums(rewards, how.discount), raw, happened)
+        baselines = subtracted(values.steps, raw, happened, how.advantages, signal)
+        return normalise(raw, happened, how.advantages, signal), baselines, signal
 
     def _values(self, trajectories: Trajectories, returns: Tensor) -> Values:
         if self.rollouts.baseline == "none":
@@ -160,10 +214,13 @@ class PolicyProblem(Problem[Samples]):
     def loss(self, apply: Apply, experience: Samples) -> Tensor:
         r"""Return the inner loss of one task, whose gradient is the policy gradient: $-\overline{\log\pi(a|s)\,\hat A}$.
 
-        Williams 1992 (REINFORCE) with advantages; the mean is over all the task's time-steps, as in Finn's code.
+        Williams 1992 (REINFORCE) with advantages; the mean is over all the task's time-steps, as in Finn's code. Other
+        ``rollouts.inner_loss`` have the same gradient and another curvature; see ``metarl.problems.estimators``.
         """
         if self.rollouts.inner_loss == "likelihood-ratio":
             return self.surrogate(apply, experience)
+        if self.rollouts.inner_loss in ANY_ORDER:
+            return self._any_order(apply, experience)
         log_probs = self._log_probs(apply, experience)
         return -_sum(experience.weights * experience.advantages * log_probs, experience)
 
@@ -189,6 +246,23 @@ class PolicyProblem(Problem[Samples]):
         # masked before the exponential: behind it, an overflow would come back as nought times infinity in the gradient
         ratios = torch.where(experience.happened, log_ratios, 0).exp()
         return -_sum(experience.weights * experience.advantages * ratios, experience)
+
+    def _any_order(self, apply: Apply, experience: Samples) -> Tensor:
+        """Return the loss of a surrogate that follows what earlier actions have done, which needs whole trajectories."""
+        how = self.rollouts
+        log_ratios = torch.where(experience.happened, self._log_probs(apply, experience) - experience.log_probs, 0)
+        parts = log_ratios, experience.advantages, experience.baselines
+        by_trajectory, advantages, baselines = map(experience.by_trajectory, parts)
+        decisions = Decisions(by_trajectory, advantages, baselines, how.dice_lambda)
+        return -_sum(experience.weights * ANY_ORDER[how.inner_loss](decisions).flatten(), experience)
+
+    def compare(self, apply: Apply, experience: Samples) -> Comparison:
+        """Return how one task's policy compares with the one that sampled the experience."""
+        outputs, happened = self.outputs(apply, experience), experience.happened
+        log_ratios = self.distribution.log_prob(outputs, experience.actions) - experience.log_probs
+        kls = self.distribution.kl(experience.distribution_parameters, outputs)
+        entropies = self.distribution.entropy(outputs)
+        return Comparison(*(torch.where(happened, value, 0) for value in (log_ratios, kls, entropies)))
 
     def _log_probs(self, apply: Apply, experience: Samples) -> Tensor:
         return self.distribution.log_prob(self.outputs(apply, experience), experience.actions)

@@ -191,6 +191,29 @@ def normalise(advantages: Tensor, happened: Tensor, how: Normalisation, signal: 
     return centred if signal is None else torch.where(signal[:, None, None], centred, 0)
 
 
+def subtracted(values: Tensor, advantages: Tensor, happened: Tensor, how: Normalisation, signal: Tensor) -> Tensor:
+    """Return what ``normalise`` and the baseline together have taken from the returns, in the unit of their difference.
+
+    Advantages as ``normalise`` gives them, and this, add up to returns in the same unit. It is zero where a task has no signal,
+    unless advantages are raw.
+
+    Args:
+        values: the baseline's, shape (tasks, trajectories, steps).
+        advantages: as they are before ``normalise``, shape (tasks, trajectories, steps).
+        happened: shape (tasks, trajectories, steps).
+        how: as in ``normalise``.
+        signal: as in ``normalise``.
+    """
+    values = torch.where(happened, values, 0)
+    if how == "raw":
+        return values
+    centred = _centred(advantages, happened)
+    taken = values + torch.where(happened, advantages - centred, 0)
+    if how == "normalised":
+        taken = taken / (_deviation(centred, happened)[:, None, None] + 1e-8)
+    return torch.where(signal[:, None, None], taken, 0)
+
+
 def _centred(advantages: Tensor, happened: Tensor) -> Tensor:
     count = happened.sum((1, 2), keepdim=True)
     mean = torch.where(happened, advantages, 0).sum((1, 2), keepdim=True) / count

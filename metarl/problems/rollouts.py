@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
 from metarl.errors import ConfigError, require_between, require_positive, unknown_name
+from metarl.problems.estimators import ANY_ORDER
 from metarl.problems.returns import Normalisation
 from metarl.sampling.vector import Vectorisation
 
@@ -32,8 +33,11 @@ class Rollouts:
     """What the learner sees of a reward r: r itself, or sign(r) r^2 (returns are reported in r all the same)."""
     baseline: Literal["linear", "none"] = "linear"
     """The linear feature baseline, fitted to each task's own batch (its mean return if that is short), or none."""
-    inner_loss: Literal["log-likelihood", "likelihood-ratio"] = "log-likelihood"
-    """The surrogate that the inner step descends: REINFORCE's, or the ratio's: same gradient, other curvature."""
+    inner_loss: Literal["log-likelihood", "likelihood-ratio", "dice", "loaded-dice", "tmaml"] = "log-likelihood"
+    """The surrogate that the inner step descends, all of the same gradient and each of another curvature: REINFORCE's, the
+    ratio's (LVC), DiCE's, Loaded DiCE's, or DiCE's with TMAML's control variate."""
+    dice_lambda: float = 1.0
+    """How much earlier actions count in Loaded DiCE, less by this factor each step: 1 is without bias, 0 is the ratio's."""
     time_limit_value: bool = False
     """Whether what a time limit cuts off counts with the baseline's value; otherwise as nothing, as in Finn's code."""
     normalise_observations: bool = False
@@ -63,7 +67,7 @@ class Rollouts:
                 require_positive(**{name: value})
                 if int(value) != value:
                     raise ConfigError(f"{name}={value!r} must be a whole number")
-        require_between(0, 1, discount=self.discount, gae_lambda=self.gae_lambda)
+        require_between(0, 1, discount=self.discount, gae_lambda=self.gae_lambda, dice_lambda=self.dice_lambda)
         require_positive(worker_timeout=self.worker_timeout)
         if self.vectorisation != "workers":
             for name in ("workers", "worker_timeout"):
@@ -72,5 +76,15 @@ class Rollouts:
                         f"{name}={getattr(self, name)!r} has no effect with vectorisation={self.vectorisation!r}: "
                         f"use vectorisation='workers', or leave {name} out"
                     )
+        if self.dice_lambda != 1 and self.inner_loss != "loaded-dice":
+            raise ConfigError(
+                f"dice_lambda={self.dice_lambda!r} has no effect with inner_loss={self.inner_loss!r}: use "
+                "inner_loss='loaded-dice', or leave dice_lambda out"
+            )
         if self.time_limit_value and self.baseline == "none":
             raise ConfigError("time_limit_value=True needs a baseline to value what a time limit cuts off: baseline='linear'")
+
+    @property
+    def needs_whole_trajectories(self) -> bool:
+        """Whether the inner loss of a part of the steps is not a part of the inner loss."""
+        return self.inner_loss in ANY_ORDER

@@ -114,7 +114,7 @@ class TrialAdapter(Adapter):
         def one(adapted: Any, experience: Samples) -> Any:
             inputs, state = self.start(meta, adapted, experience.by_trajectory(experience.observations))
             happened = experience.by_trajectory(experience.happened)
-            recalled = experience.following[..., -self._recalled :]
+            recalled = experience.last_observations[..., -self._recalled :]
             return {"memory": self.call(meta, "live", self._embed(meta, inputs), happened, state), "recalled": recalled}
 
         return torch.vmap(one)(adapted, experience)
