@@ -7,7 +7,7 @@ from metarl.commands.settings import Preset
 
 PRESETS: Mapping[str, Preset] = {
     "bandit": (
-        "Bernoulli bandits, through Gymnasium's own vector environment",
+        "Bernoulli bandits of five arms and twenty pulls",
         {**NAVIGATION_PLAIN, "env": "metarl/BernoulliBandit-v0", "rate": 1.0, "iterations": 50},
     ),
 }
