@@ -36,7 +36,8 @@ class Played:
     @property
     def totals(self) -> NDArray[np.float64]:
         """The total reward of every trial, shape (trials,)."""
-        return self.after(self.returns.shape[1])
+        totals: NDArray[np.float64] = self.returns.sum(1)
+        return totals
 
     @property
     def mean(self) -> float:
@@ -49,10 +50,9 @@ class Played:
         totals = self.totals
         return float(1.96 * totals.std(ddof=1) / len(totals) ** 0.5) if len(totals) > 1 else float("nan")
 
-    def after(self, episodes: int) -> NDArray[np.float64]:
-        """Return the total reward of every trial's first episodes, shape (trials,)."""
-        totals: NDArray[np.float64] = self.returns[:, :episodes].sum(1)
-        return totals
+    def first(self, episodes: int) -> "Played":
+        """Return every trial's first episodes."""
+        return Played(self.returns[:, :episodes])
 
 
 def evaluation_tasks(env: gym.Env[Any, Any], n: int, split: Split = "test", seed: int = EVALUATION_SEED) -> list[Task]:
