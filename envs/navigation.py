@@ -11,14 +11,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.envs.drawing import pixels
 from metarl.envs.task_family import TaskFamily
-from metarl.errors import ConfigError, TaskError, require_positive
-from metarl.tasks import Array, Split, Task
+from metarl.envs.vector import FamilyVectorEnv
+from metarl.errors import ConfigError, require_positive
+from metarl.tasks import Array, Task
 
 HALF_SIDE = 0.5
 """Goals and starts are drawn from the square [-0.5, 0.5]^2."""
@@ -151,7 +151,6 @@ class Navigation2D(TaskFamily):
             gym.logger.warn("render() was called without a render mode: gym.make(id, render_mode='rgb_array')")
             return None
         import matplotlib.pyplot as plt
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         if self._picture is None:
@@ -170,9 +169,7 @@ class Navigation2D(TaskFamily):
         if self.render_mode == "human":
             plt.pause(1 / self.metadata["render_fps"])
             return None
-        canvas = FigureCanvasAgg(self._picture)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+        return pixels(self._picture)
 
     def close(self) -> None:
         """Close the window, if there is one."""
@@ -183,12 +180,8 @@ class Navigation2D(TaskFamily):
         self._picture = None
 
 
-class Navigation2DVector(VectorEnv[Any, Any, Any]):
+class Navigation2DVector(FamilyVectorEnv):
     """Many points, each with its own task, moved as one batch by the same dynamics.
-
-    At its surface it is Gymnasium's: numpy arrays, ``reset(options={"task": tasks})`` with one task per sub-environment (or
-    one for all), and a row is started anew in the step after its episode's end. Beneath, ``tensor_reset`` and ``tensor_step``
-    work on tensors of any device, without a new start: rows that have ended may be stepped on, and their rewards ignored.
 
     Args:
         num_envs: how many points.
@@ -198,7 +191,7 @@ class Navigation2DVector(VectorEnv[Any, Any, Any]):
         env_kwargs: the arguments of ``Navigation2D``.
     """
 
-    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
+    family: Navigation2D
 
     def __init__(
         self,
@@ -208,85 +201,24 @@ class Navigation2DVector(VectorEnv[Any, Any, Any]):
         dtype: str = "float32",
         **env_kwargs: Any,
     ) -> None:
-        require_positive(num_envs=num_envs, max_episode_steps=max_episode_steps)
-        self.num_envs = num_envs
-        self.horizon = max_episode_steps
-        self.device = torch.device(device)
-        self.dtype: torch.dtype = getattr(torch, dtype)
-        self._family = Navigation2D(**env_kwargs)
-        self.single_observation_space = self._family.observation_space
-        self.single_action_space = self._family.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._tasks: list[Task] = [self._family.task] * num_envs if self._family.task is not None else []
-        self._ended = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
+        super().__init__(Navigation2D(**env_kwargs), num_envs, max_episode_steps, device, dtype)
 
-    def sample_tasks(self, n: int, split: Split = "train") -> list[Task]:
-        """Draw n tasks, as the single environment does."""
-        return self._family.sample_tasks(n, split)
+    def set_tasks(self, tasks: Sequence[Task]) -> None:
+        """Keep the goals and the starts, each of shape (num_envs, 2)."""
+        self._goal = self._column(tasks, "goal")
+        self._start = self._column(tasks, "start") if self.family.varying_start else torch.zeros_like(self._goal)
 
-    def _column(self, tasks: Sequence[Mapping[str, Any]], name: str) -> Tensor:
+    def start_states(self) -> Tensor:
+        """Return the starts."""
+        return self._start
+
+    def transition(self, states: Tensor, actions: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Move the points."""
+        return self.family.dynamics.step(states, actions, self._goal)
+
+    def observations(self, states: Tensor) -> Tensor:
+        """Return the positions."""
+        return states
+
+    def _column(self, tasks: Sequence[Task], name: str) -> Tensor:
         return torch.as_tensor(np.stack([task[name] for task in tasks]), device=self.device).to(self.dtype)
-
-    def tensor_reset(self, tasks: Sequence[Mapping[str, Any]], seeds: Tensor | None = None) -> Tensor:
-        """Set one task per row and put the points at their starts; return positions, shape (num_envs, 2).
-
-        Args:
-            tasks: one for each row.
-            seeds: not needed: nothing here is random.
-
-        Raises:
-            TaskError: not one task per row, or a task outside the family.
-        """
-        if len(tasks) != self.num_envs:
-            raise TaskError(f"task: {len(tasks)} tasks were given for {self.num_envs} sub-environments; give one for each")
-        checked = {id(task): self._family.check_task(task) for task in tasks}  # a row's task is often the same object
-        self._tasks = [checked[id(task)] for task in tasks]
-        self._goal = self._column(self._tasks, "goal")
-        self._start = self._column(self._tasks, "start") if self._family.varying_start else torch.zeros_like(self._goal)
-        self._position = self._start
-        self._elapsed = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
-        return self._position
-
-    def tensor_step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return positions (num_envs, 2), and rewards, whether the goal is reached and whether time is up, each (num_envs,)."""
-        self._position, reward, reached = self._family.dynamics.step(self._position, actions, self._goal)
-        self._elapsed = self._elapsed + 1
-        return self._position, reward, reached, self._elapsed >= self.horizon
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        """Start every row, with the tasks in ``options["task"]`` if given."""
-        super().reset(seed=seed)
-        self._family.reset(seed=seed)
-        if options and "task" in options:
-            one_or_all = options["task"]
-            tasks: Sequence[Mapping[str, Any]] = [one_or_all] * self.num_envs if isinstance(one_or_all, Mapping) else one_or_all
-        else:
-            tasks = self._tasks or self.sample_tasks(self.num_envs)
-        self.tensor_reset(tasks)
-        self._ended = torch.zeros_like(self._ended)
-        return self._observation(), self._info()
-
-    def step(self, actions: Array) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Move every row; those that ended in the step before start anew instead."""
-        fresh = self._ended
-        _, reward, reached, late = self.tensor_step(torch.as_tensor(np.asarray(actions), device=self.device).to(self.dtype))
-        self._position = torch.where(fresh[:, None], self._start, self._position)
-        self._elapsed = torch.where(fresh, 0, self._elapsed)
-        terminated, truncated = reached & ~fresh, late & ~fresh
-        self._ended = terminated | truncated
-        return (
-            self._observation(),
-            torch.where(fresh, 0, reward).cpu().numpy().astype(np.float64),
-            terminated.cpu().numpy(),
-            truncated.cpu().numpy(),
-            self._info(),
-        )
-
-    def _observation(self) -> Array:
-        return self._position.to("cpu", torch.float32).numpy().copy()
-
-    def _info(self) -> dict[str, Any]:
-        tasks = np.empty(self.num_envs, dtype=object)
-        tasks[:] = [{name: value.copy() for name, value in task.items()} for task in self._tasks]
-        return {"task": tasks, "_task": np.ones(self.num_envs, dtype=bool)}

@@ -161,7 +161,13 @@ def families() -> list[FamilyEntry]:
             "metarl/BernoulliBandit-v0",
             "policies: arms that pay one or nothing",
             "metarl.envs.bandit:BernoulliBandit",
-            {"max_episode_steps": 20},
+            {"vector_entry_point": "metarl.envs.bandit:BernoulliBanditVector", "max_episode_steps": 20},
+        ),
+        FamilyEntry(
+            "metarl/TabularMDP-v0",
+            "policies: random rewards and transitions of a few states",
+            "metarl.envs.tabular_mdp:TabularMDP",
+            {"vector_entry_point": "metarl.envs.tabular_mdp:TabularMDPVector", "max_episode_steps": 10},
         ),
         FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
         FamilyEntry(

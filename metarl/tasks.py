@@ -17,6 +17,10 @@ Bounds = Mapping[str, tuple[Array, Array]]
 Split = Literal["train", "validation", "test"]
 
 
+MANY = 100
+"""Numbers of a task's entry beyond which an error does not list them."""
+
+
 class Examples(NamedTuple):
     """Inputs and their targets, each of shape (tasks, examples, ...)."""
 
@@ -72,8 +76,11 @@ def check_task(family: str, task: Mapping[str, Any], bounds: Bounds) -> Task:
         if value.shape != low.shape:
             raise TaskError(f"task[{name!r}]={task[name]!r} has shape {value.shape}; {family} needs {low.shape}")
         if not ((value >= low) & (value <= high)).all():
-            raise TaskError(
-                f"task[{name!r}]={value.tolist()} is outside {family}: choose from {low.tolist()} to {high.tolist()}"
-            )
+            raise TaskError(f"task[{name!r}]={_shown(value)} is outside {family}: choose from {_shown(low)} to {_shown(high)}")
         checked[name] = value
     return checked
+
+
+def _shown(value: Array) -> str:
+    """Return an entry as an error shows it: its numbers, or what they lie between where they are many."""
+    return str(value.tolist()) if value.size <= MANY else f"numbers from {value.min():g} to {value.max():g}"

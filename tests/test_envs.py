@@ -12,7 +12,7 @@ from metarl.envs.navigation import Dynamics
 from metarl.errors import ConfigError, TaskError
 
 NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
-FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0"]
+FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0", "metarl/TabularMDP-v0"]
 IMAGES = ["metarl/Omniglot-v0", "metarl/MiniImageNet-v0", "metarl/CUB-v0", "metarl/ImageFolder-v0"]
 SPLITS = ("train", "validation", "test")
 IDS = [*FAMILIES, "metarl/Sine-v0", "metarl/Quadratics-v0", "metarl/Recommendation-v0", *IMAGES]
@@ -27,7 +27,7 @@ def test_the_table_is_complete():
 class TestContract:
     @pytest.mark.filterwarnings("ignore:.*Overriding environment:UserWarning")
     def test_gymnasiums_checker(self, name):
-        render = "rgb_array" if name in NAVIGATION + IMAGES else None
+        render = "rgb_array" if name in FAMILIES + IMAGES else None
         check_env(gym.make(name, render_mode=render).unwrapped if render else gym.make(name).unwrapped)
 
     @pytest.mark.filterwarnings("ignore:Your observation .* has an unconventional shape:UserWarning")
