@@ -15,8 +15,8 @@ from torch import nn
 
 from metarl import checkpoint, processes
 from metarl.adapters import Adapter, GradientAdapter, Meta
-from metarl.adapters.base import has_seen_nothing
-from metarl.agents import building, pictures, saving, training
+from metarl.adapters.base import Adapted, has_seen_nothing
+from metarl.agents import building, pictures, saving, sb3_models, training
 from metarl.agents.judging import Judged, require_steps
 from metarl.agents.options import GradientOptions, Options, checked, device_of, signature
 from metarl.agents.pictures import Pictures, Unseen, gradient_steps
@@ -183,6 +183,11 @@ class Agent(SB3Habits, Judged):
             An SB3-style policy, or a predictor.
         """
         require_steps(steps)
+        adapter, adapted = self.adapted_to(env, steps)
+        return self.source.wrap(adapter, self.meta, adapted)
+
+    def adapted_to(self, env: Any, steps: int | None = None) -> tuple[Adapter, Adapted]:
+        """Return what one task becomes, and the adapter that applies it; see ``adapt``."""
         problem, tasks = self.source.own_task(env)
         adapter = self.over(problem)
         try:
@@ -191,7 +196,39 @@ class Agent(SB3Habits, Judged):
         finally:
             if problem is not self.adapter.problem:
                 problem.close()
-        return self.source.wrap(adapter, self.meta, adapter.row(adaptation.adapted[-1], 0))
+        return adapter, adapter.row(adaptation.adapted[-1], 0)
+
+    def to_sb3(self, algorithm: Any, env: gym.Env[Any, Any], *, steps: int = 0, **kwargs: Any) -> Any:
+        """Return a Stable-Baselines3 model that starts at the meta-learned policy and goes on with SB3's own learning.
+
+        Its critic is new. Means, logits and deviations are the policy's; SB3 clips actions to their space, as metarl does.
+
+        Args:
+            algorithm: ``PPO`` or ``A2C`` of Stable-Baselines3, or another of its on-policy algorithms.
+            env: what it learns in.
+            steps: inner steps on ``env``'s own task before; 0 to start at the policy before adaptation.
+            kwargs: the algorithm's other arguments, such as ``learning_rate``.
+
+        Raises:
+            ConfigError: an algorithm without a stochastic actor, or a policy that SB3's ``MlpPolicy`` is not like.
+        """
+        require_steps(steps)
+        return sb3_models.to_sb3(self, algorithm, env, steps, **kwargs)
+
+    @classmethod
+    def from_sb3(cls, model: Any, env: str | gym.Env[Any, Any], **options: Any) -> Self:
+        """Return an agent whose meta-learning starts at a Stable-Baselines3 model's actor; its critic is left behind.
+
+        Args:
+            model: a ``PPO`` or ``A2C`` with an ``MlpPolicy``.
+            env: the family.
+            options: as the constructor takes them.
+
+        Raises:
+            ConfigError: a model of another kind.
+        """
+        agent: Self = sb3_models.from_sb3(cls, model, env, **options)
+        return agent
 
     def close(self) -> None:
         """Close the environments that the agent made."""

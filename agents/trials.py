@@ -40,6 +40,7 @@ class TrialAgent(Agent):
 
     Options = TrialOptions  # type: ignore[assignment]
     embeds = True
+    default_outer = "ppo"
 
     @abstractmethod
     def make_memory(self, features: int, distribution: Distribution, steps: int) -> MemoryPolicy:

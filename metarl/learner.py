@@ -109,6 +109,11 @@ class Learner:
             use: _structure(module, use) for use in (get_args(Use) if norms else ("batch",))
         }
 
+    @property
+    def structure(self) -> nn.Module:
+        """The module, without its numbers."""
+        return next(iter(self._structure.values()))
+
     def initial(self, module: nn.Module) -> tuple[Tensor, Tensor, Averages]:
         """Return copies of a module's numbers, where meta-learning starts.
 

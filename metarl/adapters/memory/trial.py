@@ -78,7 +78,7 @@ class TrialAdapter(Adapter):
         adaptation, steps = Adaptation([()]), self.steps if steps is None else steps
         if self._capacity is not None and steps + self.episodes > self._capacity:
             raise ConfigError(
-                f"steps={steps}: {self.memory_name} has room for {self._capacity} episodes, as a trial in training has, the last "
+                f"steps={steps}: {self.memory_name} has room for {self._capacity} episodes, as many as in training, the last "
                 f"included: give at most {self._capacity - self.episodes}, or train with more episodes"
             )
         for _ in range(steps):
