@@ -62,7 +62,8 @@ class Locomotion(TaskFamily):
         self._states = np.zeros((0, 0))
         self._forces = np.zeros((1, self.simulation.force_size))
         self._models: list[Any] = []
-        self._modelled: Task | None = None
+        self._columns: dict[str, Array] = {}
+        self._prepared: Task | None = None
         self._camera: Camera | None = None
         example = self.simulation.observe(np.zeros((1, self.simulation.state_size)), self._forces)
         self.observation_space = gym.spaces.Box(-FARTHEST, FARTHEST, example.shape[1:], np.float64)
@@ -95,23 +96,23 @@ class Locomotion(TaskFamily):
         """Move by the clipped action."""
         assert self._task is not None, "call reset() before step()"
         actions = np.asarray(action, dtype=np.float64)[None]
-        motion = self.simulation.step(self._model(), self._states, self._forces, actions)
+        self._prepare(self._task)
+        motion = self.simulation.step(self._models, self._states, self._forces, actions)
         self._states, self._forces = motion.after, motion.forces
         unstable = bool(motion.unstable[0])
         self.unstable_episodes += unstable
         return (
             self.simulation.observe(self._states, self._forces)[0],
-            float(self.rewards(motion, columns([self._task]))[0]),
+            float(self.rewards(motion, self._columns)[0]),
             unstable or bool(self.fallen(self._states)[0]),
             False,
             {"task": self.task, "x_velocity": float(motion.velocity()[0]), "unstable": unstable},
         )
 
-    def _model(self) -> list[Any]:
-        """Return the model of the task in force, which may have been set since the last step."""
-        if self._task is not None and self._modelled is not self._task:
-            self._models, self._modelled = self.simulation.models([self._task]), self._task
-        return self._models or [self.simulation.model]
+    def _prepare(self, task: Task) -> None:
+        """Take on the task in force, if it has been set since the last step."""
+        if task is not self._prepared:
+            self._models, self._columns, self._prepared = self.simulation.models([task]), columns([task]), task
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return a picture, shape (height, width, 3).
@@ -122,8 +123,10 @@ class Locomotion(TaskFamily):
         if self.render_mode is None:
             gym.logger.warn("render() was called without a render mode: gym.make(id, render_mode='rgb_array')")
             return None
+        assert self._task is not None, "call reset() before render()"
+        self._prepare(self._task)
         if self._camera is None:
-            self._camera = Camera(self._model()[0], self.robot, self.width, self.height)
+            self._camera = Camera(self._models[0], self.robot, self.width, self.height)
         return self._camera.picture(self._states[0])
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Stepping many robots at once with MuJoCo's own batched rollouts, on the threads of one process."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -84,6 +83,7 @@ class Simulation:
         self.state_size: int = 1 + self.model.nq + self.model.nv
         self.force_size: int = 6 * self.model.nbody if robot.feels_contacts else 0
         self.seconds: float = self.model.opt.timestep * robot.frame_skip
+        self._almost = self.seconds - 0.5 * self.model.opt.timestep
         self.low, self.high = self.model.actuator_ctrlrange.astype(np.float32).T
         self._altered: list[Any] = []
         self._datas = [self._mujoco.MjData(self.model) for _ in range(threads)]
@@ -131,15 +131,20 @@ class Simulation:
         controls = np.repeat(actions[:, None], frames, axis=1)
         path = np.empty((rows, frames, self.state_size))
         felt = np.empty((rows, self.force_size))
-        with self._without_warnings():
+        warn = self._mujoco.get_mju_user_warning()
+        self._mujoco.set_mju_user_warning(_ignore)  # MuJoCo would print each unstable row, and write a file of them
+        try:
             if self.robot.feels_contacts:
                 self._step_and_feel(models, states, controls, path, felt)
             else:
                 self._roll(models, self._datas, states, controls, path)
+        finally:
+            self._mujoco.set_mju_user_warning(warn)
         after = path[:, -1].copy()
         # MuJoCo's new beginning sets the clock back, and a rollout stops at a warning
-        unstable = after[:, 0] < states[:, 0] + (frames - 0.5) * self.model.opt.timestep
-        after[unstable], felt[unstable] = states[unstable], forces[unstable]
+        unstable = after[:, 0] < states[:, 0] + self._almost
+        if unstable.any():
+            after[unstable], felt[unstable] = states[unstable], forces[unstable]
         return Motion(states, after, felt, actions, unstable, self.seconds)
 
     def _roll(self, models: Sequence[Any], datas: list[Any], states: Array, controls: Array, path: Array) -> None:
@@ -170,16 +175,6 @@ class Simulation:
             for _ in self._pool.map(work, busy):
                 pass
         felt.clip(-CONTACT_LIMIT, CONTACT_LIMIT, out=felt)
-
-    @contextmanager
-    def _without_warnings(self) -> Iterator[None]:
-        """Keep MuJoCo from printing each unstable row, and from writing a file of them: the caller counts them."""
-        before = self._mujoco.get_mju_user_warning()
-        self._mujoco.set_mju_user_warning(_ignore)
-        try:
-            yield
-        finally:
-            self._mujoco.set_mju_user_warning(before)
 
     def close(self) -> None:
         """End the threads."""
