@@ -87,13 +87,10 @@ class Batch:
         return int(lengths.sum())
 
 
-print(
-    f"metarl {metarl.__version__}, gymnasium {gym.__version__}, mujoco {mujoco.__version__}; {cores()} cores, {ROUNDS} rounds"
-)
-print(f"{'':22}{'bare mj_step':>14}{'batch':>10}{'beside gymnasium, of clock':>36}{'beside bare, of CPU':>32}")
-print(
-    f"{'family':22}{'steps/s':>14}{'steps/s':>10}{'gymnasium':>12}{'ours':>12}{'batch':>12}{'gymnasium':>12}{'ours':>10}{'batch':>10}"
-)
+versions = f"metarl {metarl.__version__}, gymnasium {gym.__version__}, mujoco {mujoco.__version__}"
+print(f"{versions}; {cores()} cores, {ROUNDS} rounds; medians")
+print("                        steps a second   as fast as gymnasium   CPU time beside bare mj_step")
+print("family                    bare   batch      ours      batch      gymnasium   ours   batch")
 for name, v5 in FAMILIES.items():
     batch, theirs, ours = Batch(name), gym.make(v5, max_episode_steps=200), gym.make(f"metarl/{name}-v0")
     rng = np.random.default_rng(0)
@@ -105,10 +102,8 @@ for name, v5 in FAMILIES.items():
         seen.append((timed(batch.bare), together, timed(lambda: alone(theirs, actions)), timed(lambda: alone(ours, actions))))  # noqa: B023
     batch.env.close()
     walls, cpus = np.moveaxis(np.array(seen[1:]), 2, 0)
-    faster = [median(walls[:, 2] / walls[:, column]) for column in (2, 3, 1)]
-    dearer = [median(cpus[:, column] / cpus[:, 0]) for column in (2, 3, 1)]
-    print(f"{name:22}{1 / median(walls[:, 0]):14,.0f}{1 / median(walls[:, 1]):10,.0f}", end="")
-    print(
-        "".join(f"{ratio:11.2f}x" for ratio in faster)
-        + "".join(f"{ratio:{width}.2f}" for ratio, width in zip(dearer, (12, 10, 10)))
-    )
+    bare, together, gymnasiums, single = walls.T
+    print(f"{name:22}{1 / median(bare):8,.0f}{1 / median(together):8,.0f}", end="")
+    print(f"{median(gymnasiums / single):10.2f}{median(gymnasiums / together):11.2f}", end="")
+    bare, together, gymnasiums, single = cpus.T
+    print(f"{median(gymnasiums / bare):15.2f}{median(single / bare):7.2f}{median(together / bare):8.2f}")
