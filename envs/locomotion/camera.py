@@ -1,6 +1,7 @@
 """Pictures of a robot, where a renderer exists."""
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,11 @@ class Camera:
         self._view = self._mujoco.MjvCamera()
         self._view.type = self._mujoco.mjtCamera.mjCAMERA_TRACKING
         self._view.trackbodyid, self._view.distance, self._view.elevation = TORSO, robot.camera_distance, ELEVATION
+        # MuJoCo's own class complains once more, when it is deleted, that it was never finished
+        renderer = type("Renderer", (self._mujoco.Renderer,), {"_gl_context": None, "_mjr_context": None})
         try:
-            self._renderer = self._mujoco.Renderer(model, height, width)
+            with warnings.catch_warnings(action="ignore"):  # GLFW's, that there is no screen
+                self._renderer: Any = renderer(model, height, width)
         except Exception as error:
             backend = os.environ.get("MUJOCO_GL") or "not set"
             raise ConfigError(

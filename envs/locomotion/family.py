@@ -49,7 +49,7 @@ class Locomotion(TaskFamily):
         width: int = 480,
         height: int = 480,
     ) -> None:
-        for name, count in {"threads": threads or 1, "width": width, "height": height}.items():
+        for name, count in {"threads": 1 if threads is None else threads, "width": width, "height": height}.items():
             require_positive(**{name: count})
             if int(count) != count:
                 raise ConfigError(f"{name}={count!r} must be a whole number")

@@ -1,6 +1,7 @@
 """Stepping many robots at once with MuJoCo's own batched rollouts, on the threads of one process."""
 
 import copy
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -13,18 +14,26 @@ from metarl.envs.locomotion.robots import CONTACT_LIMIT, Robot
 from metarl.errors import ConfigError
 from metarl.tasks import Array, Task
 
+FASTEST = 1e3
+"""No robot moves or turns as fast as this, in m/s and rad/s."""
+
 
 def mujoco() -> Any:
     """Return the package, which is an extra: only locomotion families need it.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: it is not installed, or not together with the renderer that the environment variable MUJOCO_GL names.
     """
     try:
         import mujoco
         import mujoco.rollout
     except ImportError as error:
         raise ConfigError("locomotion families need MuJoCo, which is not installed: pip install 'metarl[mujoco]'") from error
+    except Exception as error:  # whatever OpenGL's libraries raise
+        raise ConfigError(
+            f"MUJOCO_GL={os.environ.get('MUJOCO_GL')!r} names a renderer that MuJoCo cannot load ({type(error).__name__}): "
+            "install its library, or unset MUJOCO_GL to go without pictures"
+        ) from error
     return mujoco
 
 
@@ -63,7 +72,8 @@ class Simulation:
     before, and rows are equal to the last bit however many there are. The solver converges to its tolerance either way.
 
     MuJoCo says that a simulation is unstable when a position, velocity or acceleration is not finite or beyond 1e10; it then
-    begins anew at its rest position. Such rows are given back as they were, marked, and MuJoCo's warning is not printed.
+    begins anew at its rest position. Such rows are given back as they were, marked, and MuJoCo's warning is not printed. So are
+    rows with a velocity beyond ``FASTEST``, which lead there: a network should not see them.
 
     Args:
         robot: which.
@@ -143,6 +153,7 @@ class Simulation:
         after = path[:, -1].copy()
         # MuJoCo's new beginning sets the clock back, and a rollout stops at a warning
         unstable = after[:, 0] < states[:, 0] + self._almost
+        unstable |= (np.abs(after[:, 1 + self.positions :]) > FASTEST).any(1)
         if unstable.any():
             after[unstable], felt[unstable] = states[unstable], forces[unstable]
         return Motion(states, after, felt, actions, unstable, self.seconds)
