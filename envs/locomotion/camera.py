@@ -40,17 +40,26 @@ class Camera:
         self._view = self._mujoco.MjvCamera()
         self._view.type = self._mujoco.mjtCamera.mjCAMERA_TRACKING
         self._view.trackbodyid, self._view.distance, self._view.elevation = TORSO, robot.camera_distance, ELEVATION
-        # MuJoCo's own class complains once more, when it is deleted, that it was never finished
-        renderer = type("Renderer", (self._mujoco.Renderer,), {"_gl_context": None, "_mjr_context": None})
         try:
-            with warnings.catch_warnings(action="ignore"):  # GLFW's, that there is no screen
-                self._renderer: Any = renderer(model, height, width)
+            self._require_context(width, height)
+            self._renderer = self._mujoco.Renderer(model, height, width)
         except Exception as error:
             backend = os.environ.get("MUJOCO_GL") or "not set"
             raise ConfigError(
                 f"render_mode='rgb_array' found no renderer (MUJOCO_GL is {backend}; {type(error).__name__}): install EGL and "
                 "set MUJOCO_GL=egl (a GPU), or OSMesa and MUJOCO_GL=osmesa (software), before Python starts"
             ) from error
+
+    def _require_context(self, width: int, height: int) -> None:
+        """Raise whatever OpenGL raises where there is no context to draw in.
+
+        GLFW only warns that there is no screen, and MuJoCo, going on without one, may end the process.
+        """
+        with warnings.catch_warnings(action="ignore"):
+            context = self._mujoco.gl_context.GLContext(width, height)
+            if not getattr(context, "_context", True):
+                raise RuntimeError("there is no screen")
+            context.free()
 
     def picture(self, state: Array) -> NDArray[np.uint8]:
         """Return the picture of a state, shape (height, width, 3)."""
