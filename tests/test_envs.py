@@ -16,13 +16,8 @@ from metarl.errors import ConfigError, TaskError
 NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
 FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0"]
 DIRECTIONS = ["metarl/HalfCheetahDirection-v0", "metarl/AntDirection-v0"]
-LOCOMOTION = [
-    *DIRECTIONS,
-    *(
-        f"metarl/{name}-v0"
-        for name in ("HalfCheetahVelocity", "AntVelocity", "AntGoal", "HopperParameters", "Walker2DParameters")
-    ),
-]
+OTHERS = ("HalfCheetahVelocity", "AntVelocity", "AntGoal", "HopperParameters", "Walker2DParameters")
+LOCOMOTION = [*DIRECTIONS, *(f"metarl/{name}-v0" for name in OTHERS)]
 IMAGES = ["metarl/Omniglot-v0", "metarl/MiniImageNet-v0", "metarl/CUB-v0", "metarl/ImageFolder-v0"]
 SPLITS = ("train", "validation", "test")
 IDS = [*FAMILIES, *LOCOMOTION, "metarl/Sine-v0", "metarl/Quadratics-v0", "metarl/Recommendation-v0", *IMAGES]

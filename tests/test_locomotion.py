@@ -7,6 +7,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3 import PPO
 
 import metarl
 from metarl.errors import ConfigError, TaskError
@@ -118,6 +120,12 @@ class TestSingle:
         assert not list(tmp_path.iterdir())  # MuJoCo's own log
         env.reset()
         assert not env.step(np.zeros(env.action_space.shape, np.float32))[4]["unstable"]
+
+    def test_stable_baselines_learns_in_it(self, name):
+        model = PPO("MlpPolicy", make(name), n_steps=8, batch_size=8, n_epochs=1, device="cpu", seed=0)
+        before = model.policy.action_net.bias.detach().clone()
+        model.learn(8)
+        assert (model.policy.action_net.bias != before).any()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -354,6 +362,12 @@ def test_without_a_renderer_one_line_says_so(monkeypatch):
     env.reset(seed=0)
     with pytest.raises(ConfigError, match=r"found no renderer .*RuntimeError.*: install EGL and set MUJOCO_GL=egl"):
         env.render()
+
+
+@pytest.mark.usefixtures("renderer")
+@pytest.mark.filterwarnings("ignore:.*Overriding environment:UserWarning")
+def test_gymnasiums_checker_draws_pictures_too():
+    check_env(make("AntGoal", render_mode="rgb_array", width=8, height=8).unwrapped)
 
 
 @pytest.mark.usefixtures("renderer")
