@@ -11,6 +11,16 @@ _BASELINE: dict[str, Any] = {
 }
 _NAVIGATION = {"vector_entry_point": "metarl.envs.navigation:Navigation2DVector", "max_episode_steps": 100}
 
+_LOCOMOTION = (
+    ("HalfCheetahDirection", "half_cheetah", "a half-cheetah runs forwards or backwards"),
+    ("HalfCheetahVelocity", "half_cheetah", "a half-cheetah runs at a speed"),
+    ("AntDirection", "ant", "an ant walks forwards or backwards"),
+    ("AntVelocity", "ant", "an ant walks at a speed"),
+    ("AntGoal", "ant", "an ant walks to a goal"),
+    ("HopperParameters", "parameters", "a hopper of unknown masses, damping and friction"),
+    ("Walker2DParameters", "parameters", "a walker of unknown masses, damping and friction"),
+)
+
 
 def agents() -> list[AgentEntry]:
     """Return the agents."""
@@ -168,6 +178,15 @@ def families() -> list[FamilyEntry]:
             "policies: random rewards and transitions of a few states",
             "metarl.envs.tabular_mdp:TabularMDP",
             {"vector_entry_point": "metarl.envs.tabular_mdp:TabularMDPVector", "max_episode_steps": 10},
+        ),
+        *(
+            FamilyEntry(
+                f"metarl/{name}-v0",
+                f"policies: {line}",
+                f"metarl.envs.locomotion.{module}:{name}",
+                {"vector_entry_point": f"metarl.envs.locomotion.{module}:{name}Vector", "max_episode_steps": 200},
+            )
+            for name, module, line in _LOCOMOTION
         ),
         FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
         FamilyEntry(

@@ -1,5 +1,7 @@
 """Every task family keeps Gymnasium's contract and ours; vectorised is single."""
 
+from importlib.util import find_spec
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,9 +15,13 @@ from metarl.errors import ConfigError, TaskError
 
 NAVIGATION = ["metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0"]
 FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0", "metarl/TabularMDP-v0"]
+DIRECTIONS = ["metarl/HalfCheetahDirection-v0", "metarl/AntDirection-v0"]
+OTHERS = ("HalfCheetahVelocity", "AntVelocity", "AntGoal", "HopperParameters", "Walker2DParameters")
+LOCOMOTION = [*DIRECTIONS, *(f"metarl/{name}-v0" for name in OTHERS)]
 IMAGES = ["metarl/Omniglot-v0", "metarl/MiniImageNet-v0", "metarl/CUB-v0", "metarl/ImageFolder-v0"]
 SPLITS = ("train", "validation", "test")
-IDS = [*FAMILIES, "metarl/Sine-v0", "metarl/Quadratics-v0", "metarl/Recommendation-v0", *IMAGES]
+IDS = [*FAMILIES, *LOCOMOTION, "metarl/Sine-v0", "metarl/Quadratics-v0", "metarl/Recommendation-v0", *IMAGES]
+NEEDS_MUJOCO = pytest.mark.skipif(find_spec("mujoco") is None, reason="locomotion families need the extra metarl[mujoco]")
 
 
 def test_the_table_is_complete():
@@ -23,12 +29,13 @@ def test_the_table_is_complete():
 
 
 @pytest.mark.usefixtures("image_data")
-@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS_MUJOCO) if name in LOCOMOTION else name for name in IDS])
 class TestContract:
     @pytest.mark.filterwarnings("ignore:.*Overriding environment:UserWarning")
     def test_gymnasiums_checker(self, name):
         render = "rgb_array" if name in FAMILIES + IMAGES else None
-        check_env(gym.make(name, render_mode=render).unwrapped if render else gym.make(name).unwrapped)
+        env = gym.make(name, render_mode=render).unwrapped if render else gym.make(name).unwrapped
+        check_env(env, skip_render_check=name in LOCOMOTION)  # a renderer is not everywhere: see test_locomotion.py
 
     @pytest.mark.filterwarnings("ignore:Your observation .* has an unconventional shape:UserWarning")
     @pytest.mark.filterwarnings("ignore:We recommend you to use a symmetric and normalized Box:UserWarning")
@@ -72,6 +79,8 @@ class TestContract:
                 episodes += [*drawn.support.inputs.numpy()]
                 if name != "metarl/Quadratics-v0":  # where they are the same
                     episodes += [*drawn.query.inputs.numpy()]
+        if name in DIRECTIONS:  # there are but two: their orders differ
+            tasks = [np.concatenate([task["direction"] for task in env.sample_tasks(30, split)]) for split in SPLITS]
         for rows in (tasks, shown, episodes):
             assert len({row.tobytes() for row in rows}) == len(rows)
 

@@ -1,6 +1,5 @@
 """Vector environments that step on tensors: a family's own, or rows of any Gymnasium environment."""
 
-import os
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, cast
 
@@ -9,6 +8,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from torch import Tensor
 
+from metarl.cores import cores
 from metarl.errors import ConfigError
 from metarl.sampling.pool import WorkerPool
 from metarl.sampling.row_stepper import Copies, RowStepper, Steps
@@ -109,7 +109,7 @@ def make_vector_env(
             dtype = str(like.dtype).removeprefix("torch.")
             return cast(TensorVectorEnv, gym.make_vec(spec, num_envs=rows, device=like.device, dtype=dtype))
     make = Copies(env if spec is None else spec)
-    stepper = WorkerPool(make, workers or _cores(), worker_timeout) if vectorisation == "workers" else RowStepper(make)
+    stepper = WorkerPool(make, workers or cores(), worker_timeout) if vectorisation == "workers" else RowStepper(make)
     return SteppedVectorEnv(stepper, env.action_space, horizon_of(env), like)
 
 
@@ -142,9 +142,3 @@ def horizon_of(env: gym.Env[Any, Any]) -> int:
             "or wrap it in gymnasium.wrappers.TimeLimit"
         )
     return horizon
-
-
-def _cores() -> int:
-    """Return this process's share of the cores, which ``torchrun`` starts so many processes on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

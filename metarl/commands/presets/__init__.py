@@ -6,6 +6,7 @@ from metarl.commands.presets import (
     bandit,
     images,
     learned_optimiser,
+    locomotion,
     memory,
     metric,
     navigation,
@@ -19,6 +20,7 @@ from metarl.registry import Entry
 PRESETS: Mapping[str, Preset] = {
     **navigation.PRESETS,
     **bandit.PRESETS,
+    **locomotion.PRESETS,
     **sine.PRESETS,
     **learned_optimiser.PRESETS,
     **recommendation.PRESETS,

@@ -1,0 +1,50 @@
+"""Locomotion by gradient learners: needs ``metarl[mujoco]``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from metarl.commands.settings import Preset, Settings
+
+LOCOMOTION: Settings = {
+    "agent": "maml",
+    "policy": "MlpPolicy",
+    "policy_kwargs": {"hidden": [100, 100]},
+    "rate": (0.1, 0.05),
+    "inner_steps": 1,
+    "meta_batch": 40,
+    "outer": "trpo",
+    "rollouts.trajectories": 20,
+    "iterations": 500,
+    "validate_every": 10,
+    "validation_tasks": 40,
+}
+"""Finn, Abbeel and Levine 2017, appendix A.2, by Finn's code: 40 tasks, 20 trajectories of 200 steps before and after a step of
+0.1; halved for the steps after the first. Two layers of 100 rectified units."""
+SMALL: Settings = {"meta_batch": 20, "trpo.fisher_fraction": 0.2, "iterations": 100, "validation_tasks": 20}
+"""Half the tasks and a fifth of the iterations, for two cores and an hour (half-cheetahs) or a few (ants)."""
+
+
+def _presets(name: str, env: str, line: str, **settings: Any) -> dict[str, Preset]:
+    """Return a family's preset at the paper's scale, and the small one."""
+    full: Settings = {**LOCOMOTION, "env": f"metarl/{env}-v0", **settings}
+    return {
+        name: (f"{line} (many cores)", full),
+        f"{name}-small": ("the same with fewer tasks and iterations, for two cores", {**full, **SMALL}),
+    }
+
+
+PRESETS: Mapping[str, Preset] = {
+    **_presets("cheetah-direction", "HalfCheetahDirection", "half-cheetahs run forwards or backwards, as in MAML"),
+    **_presets("cheetah-velocity", "HalfCheetahVelocity", "half-cheetahs run at a speed, as in MAML"),
+    **_presets(
+        "ant-direction",
+        "AntDirection",
+        "ants walk forwards or backwards, as in MAML",
+        rate=(0.1, 0.001),  # Finn's script, for this family alone
+        **{"rollouts.trajectories": 40},
+    ),
+    **_presets("ant-velocity", "AntVelocity", "ants walk at a speed, as in MAML"),
+    **_presets("ant-goal", "AntGoal", "ants walk to a goal, as in ProMP"),
+    **_presets("hopper-parameters", "HopperParameters", "hoppers of unknown bodies, as in ProMP"),
+    **_presets("walker-parameters", "Walker2DParameters", "walkers of unknown bodies, as in ProMP"),
+}
