@@ -372,7 +372,9 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
     problem = PolicyProblem(GAUSSIAN, lambda rows: script(), Rollouts(inner_loss=inner_loss))
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     log_prob = -0.5 * math.log(2 * math.pi)
-    samples = Samples(one[:, None], zero[:, None], one, one, torch.zeros(1, 2).double(), one * log_prob, one, one, zero[0])
+    samples = Samples(
+        one[:, None], zero[:, None], one, one, torch.zeros(1, 2).double(), one * log_prob, one, one, zero[0], *[one] * 4
+    )
     expected = at_one - (log_prob if inner_loss == "log-likelihood" else 0)
     assert problem.loss(linear(one[0]), samples).item() == pytest.approx(expected)
     assert problem.surrogate(linear(one[0]), samples).item() == pytest.approx(-math.exp(-0.5))

@@ -106,7 +106,7 @@ class ClippedObjective:
         experiences, query, learned, credits = self.batch.experiences, self.batch.query, self._learned, self._credits
         if rows is not None:
             parts = (experiences, query, learned, credits)
-            experiences, query, learned, credits = tree_map(lambda tensor: tensor[rows], parts)
+            experiences, query, learned, credits = tree_map(lambda part: None if part is None else part[rows], parts)
         count = len(query.weights)
         share = 1 / count if size is None else processes.count() / size
         meta = {**self.meta, **{name: value for name, value in values.items() if not name.startswith(CRITIC)}}
