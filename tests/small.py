@@ -4,7 +4,7 @@ from typing import Any
 
 import metarl
 from metarl.agents import Agent
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Reptile, TruncatedBackpropagation
+from metarl.outer import PPO, TRPO, GradientDescent, HypergradientDescent, ProMP, Reptile, TruncatedBackpropagation
 from tests import toys  # noqa: F401 - registers its environments
 from tests.worlds import WORLDS
 
@@ -13,6 +13,16 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "MAML by TRPO": (metarl.MAML, "navigation", {"outer": TRPO(damping=0.1, fisher_fraction=0.5)}),
     "Meta-SGD by TRPO": (metarl.MetaSGD, "bandit", {"outer": TRPO(damping=0.1)}),
     "MAML by policy gradient": (metarl.MAML, "varying start", {"outer": "policy_gradient"}),
+    "MAML by PPO": (
+        metarl.MAML,
+        "navigation",
+        {"outer": PPO(0.01, n_epochs=2, minibatches=2, critic=(4,), kl_coef=0.1, target_kl=0.01, sampling_correction=0.01)},
+    ),
+    "Meta-SGD by ProMP": (
+        metarl.MetaSGD,
+        "bandit",
+        {"outer": ProMP(n_epochs=2), "rollouts": metarl.Rollouts(trajectories=3, inner_loss="likelihood-ratio")},
+    ),
     "Alpha MAML by TRPO": (metarl.AlphaMAML, "navigation", {"outer": HypergradientDescent(trpo=TRPO(damping=0.1))}),
     "normalised observations": (
         metarl.MAML,

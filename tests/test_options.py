@@ -27,9 +27,19 @@ from metarl.agents.reading import ReadingOptions
 from metarl.agents.trials import TrialOptions
 from metarl.errors import ConfigError
 from metarl.normalisation import BatchNorm
-from metarl.outer import TRPO, GradientDescent, HypergradientDescent, Pretraining, Reptile, TruncatedBackpropagation
+from metarl.outer import (
+    PPO,
+    TRPO,
+    GradientDescent,
+    HypergradientDescent,
+    Pretraining,
+    ProMP,
+    Reptile,
+    TruncatedBackpropagation,
+)
 from metarl.problems import Rollouts
 from metarl.registry import AGENTS, OUTER_LOOPS
+from tests import ppo_by_hand
 from tests.toys import weight
 from tests.worlds import gathered
 
@@ -845,6 +855,120 @@ case(
 )(lambda v: first_candidate(HypergradientDescent(trpo=v, beta_hyper=0.0), metarl.AlphaMAML))
 
 
+# -- PPO and ProMP: the epochs of the same policy by hand
+
+
+def clipped(outer, by_hand, steps, rollouts):
+    """Where an outer step leads theta, beside where it does by hand, as ``ByHand``'s arguments and ``descend``'s say."""
+    agent = ppo_by_hand.level(outer, rollouts=rollouts or {})
+    batch = gathered(agent)
+    theta = agent.outer.improve(agent.adapter, agent.meta, agent.outer_state, batch, torch.Generator())[0].meta["theta"]
+    rates = {"learning_rate": by_hand.pop("learning_rate", 0.3), "norm": by_hand.pop("norm", None)}
+    expected = ppo_by_hand.ByHand(agent, batch, **by_hand).descend(parts=[None] * steps, **rates)
+    return theta.tolist(), expected.tolist()
+
+
+def ppo_case(owner, name, values, by_hand=lambda v: {}, steps=lambda v: 2, rollouts=None):
+    """Register a case in which each value gives what the same epochs by hand give."""
+    given = {"learning_rate": 0.3, "n_epochs": 2, "optimizer": "SGD", "max_grad_norm": None}
+    if owner is ProMP:
+        given = {"inner_kl_coef": 0.0, "clip_range": 0.2, **given}
+
+    def expected(value):
+        return clipped(owner(**{**given, name: value}), by_hand(value), steps(value), rollouts)[1]
+
+    case(owner, name, *((value, expected) for value in values))(
+        lambda value: clipped(owner(**{**given, name: value}), by_hand(value), steps(value), rollouts)[0]
+    )
+
+
+LVC = {"inner_loss": "likelihood-ratio"}
+for kind, ratio in ((PPO, {}), (ProMP, {"ratio": True})):
+    how = {"rollouts": LVC} if ratio else {}
+    ppo_case(kind, "learning_rate", (0.3, 0.1), by_hand=lambda v, r=ratio: {"learning_rate": v, **r}, **how)
+    ppo_case(kind, "n_epochs", (1, 3), by_hand=lambda v, r=ratio: dict(r), steps=lambda v: v, **how)
+    ppo_case(kind, "clip_range", (0.01, 0.2), by_hand=lambda v, r=ratio: {"clip": v, **r}, **how)
+    ppo_case(kind, "max_grad_norm", (None, 0.01, 100.0), by_hand=lambda v, r=ratio: {"norm": v, **r}, **how)
+ppo_case(PPO, "ent_coef", (0.0, 0.5), by_hand=lambda v: {"ent_coef": v})
+ppo_case(PPO, "kl_coef", (0.0, 0.5), by_hand=lambda v: {"kl_coef": v})
+# the first step is at no distance from what was; the second is not taken where it is too far
+ppo_case(PPO, "target_kl", (None, 1e-9, 1e9), steps=lambda v: 1 if v == 1e-9 else 2)
+ppo_case(ProMP, "inner_kl_coef", (0.0, 0.5), by_hand=lambda v: {"inner_kl_coef": v, "ratio": True}, rollouts=LVC)
+
+
+@case(ProMP, "inner_target_kl", (None, 0.5), (1e-9, 1.0), (1e9, 0.25))
+def _(value):
+    agent = ppo_by_hand.level(ProMP(inner_kl_coef=0.5, inner_target_kl=value), rollouts=LVC)
+    return agent.learn(1).outer_state["inner_kl_coefs"].item()
+
+
+@case(PPO, "minibatches", (1, 2.0), (2, 4.0))
+def _(value):
+    agent = ppo_by_hand.level(PPO(n_epochs=2, minibatches=value))
+    return agent.outer.improve(agent.adapter, agent.meta, agent.outer_state, gathered(agent), torch.Generator())[0].metrics[
+        "gradient_steps"
+    ]
+
+
+def critics(**options):
+    """What a step makes of a critic of a weight and a bias that start at nought, in units of the mean reward."""
+    agent = ppo_by_hand.level(
+        PPO(**{"n_epochs": 1, "critic": (), "optimizer": "SGD", "max_grad_norm": None, "learning_rate": 0.125, **options}),
+        lengths=(5,),
+        rollouts={"discount": 0.0},
+    )
+    agent.outer_state["critic"] = {"0.weight": torch.zeros(1, 2).double(), "0.bias": torch.zeros(1).double()}
+    batch = gathered(agent)
+    rewards = batch.query.rewards.mean().item()
+    state = agent.outer.improve(agent.adapter, agent.meta, agent.outer_state, batch, torch.Generator())[1]
+    return state["critic"]["0.bias"].item() / rewards
+
+
+# the squared error of a value of nought has the gradient of minus twice the mean reward, at a discount of nought
+case(PPO, "vf_coef", (0.5, 0.125), (1.0, 0.25))(lambda v: critics(vf_coef=v))
+
+
+@case(PPO, "clip_range_vf", (None, True), (1e-9, False))
+def _(value):
+    # in the second epoch a value that has moved beyond its clip learns nothing more
+    return critics(n_epochs=2, clip_range_vf=value) > 1.01 * critics()
+
+
+@case(PPO, "critic", (None, "[]"), ((3,), "[[3, 2], [3], [1, 3], [1]]"), ((), "[[1, 2], [1]]"))
+def _(value):
+    state = ppo_by_hand.level(PPO(n_epochs=1, critic=value)).learn(1).outer_state
+    return str([list(number.shape) for number in state["critic"].values()])
+
+
+@case(PPO, "sampling_correction", *((weight, lambda v: paid(v)[1]) for weight in (0.0, 0.5)))
+def _(value):
+    return paid(value)[0]
+
+
+def paid(value):
+    agent = ppo_by_hand.level(PPO(0.01, n_epochs=1, sampling_correction=value, optimizer="SGD", max_grad_norm=None))
+    batch = gathered(agent)
+    theta = agent.outer.improve(agent.adapter, agent.meta, agent.outer_state, batch, torch.Generator())[0].meta["theta"]
+    means = [
+        (rewards * 0.99 ** torch.arange(5)).sum(1).mean().item() for rewards in batch.query.by_trajectory(batch.query.rewards)
+    ]
+    credit = (means[0] - means[1]) / 1, (means[1] - means[0]) / 3  # their lengths
+    by_hand = ppo_by_hand.ByHand(agent, batch, correction=value, paid=credit)
+    return theta.tolist(), by_hand.descend(0.01, [None]).tolist()
+
+
+def first_step(**options):
+    """The lengths of the first step that an optimiser takes, of each number."""
+    agent = ppo_by_hand.level(PPO(0.01, n_epochs=1, max_grad_norm=None, **options))
+    return [round(abs(step), 6) for step in (agent.meta["theta"] - agent.learn(1).meta["theta"]).tolist()]
+
+
+case(PPO, "optimizer", ("Adam", [0.01, 0.01]), ("RMSprop", [0.1, 0.1]))(lambda v: first_step(optimizer=v))
+case(PPO, "optimizer_kwargs", ({"alpha": 0.99}, [0.1, 0.1]), ({"alpha": 0.75}, [0.02, 0.02]))(
+    lambda v: first_step(optimizer="RMSprop", optimizer_kwargs=v)
+)
+
+
 # -- pretraining: the first step of Adam is its rate, of RMSprop ten times that
 
 
@@ -890,10 +1014,39 @@ case(Rollouts, "time_limit_value", (False, [2, 1, 0, -1, -2]), (True, [5, 4, 3, 
 )
 
 
-@case(Rollouts, "inner_loss", ("likelihood-ratio", -2.0), ("log-likelihood", lambda v: minus_log_likelihood()))
-def _(value):
-    agent, samples = sampled(inner_loss=value)
+def elsewhere(**options):
+    """The inner loss where the policy's actions are each e times as probable as they were; the first loss's, where they are."""
+    agent, samples = sampled(**options)
+    if options["inner_loss"] != "log-likelihood":
+        samples = samples._replace(log_probs=samples.log_probs - samples.happened.to(samples.log_probs))
     return agent.adapter.losses(agent.meta, (agent.meta["theta"][None], {}), samples).item()
+
+
+def credited(*weights):
+    """The loss of advantages of 3, 2 and 1, each with its weight of e - 1 and once as it is."""
+    return -2 - (math.e - 1) * sum(a * w for a, w in zip((3, 2, 1), weights, strict=True)) / 3
+
+
+@case(
+    Rollouts,
+    "inner_loss",
+    ("log-likelihood", lambda v: minus_log_likelihood()),
+    ("likelihood-ratio", credited(1, 1, 1)),
+    ("dice", credited(1, math.e, math.e**2)),
+    ("loaded-dice", credited(1, math.e, math.e**2)),
+    ("tmaml", credited(1, math.e, math.e**2)),
+)
+def _(value):
+    return elsewhere(inner_loss=value)
+
+
+case(
+    Rollouts,
+    "dice_lambda",
+    (1.0, credited(1, math.e, math.e**2)),
+    (0.5, credited(1, math.e**0.5, math.e**0.75)),
+    (0.0, credited(1, 1, 1)),
+)(lambda v: elsewhere(inner_loss="loaded-dice", dice_lambda=v))
 
 
 def minus_log_likelihood():
@@ -973,7 +1126,8 @@ def test_every_option_has_a_case():
 
 
 @pytest.mark.parametrize(
-    "kind", [metarl.MAML.Options, Rollouts, GradientDescent, TRPO, HypergradientDescent, Pretraining, Reptile]
+    "kind",
+    [metarl.MAML.Options, Rollouts, GradientDescent, PPO, ProMP, TRPO, HypergradientDescent, Pretraining, Reptile],
 )
 def test_options_are_frozen_and_equal_by_their_values(kind):
     one, other = kind(), kind()

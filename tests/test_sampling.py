@@ -373,9 +373,8 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
     problem = PolicyProblem(GAUSSIAN, lambda rows: script(), Rollouts(inner_loss=inner_loss))
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     log_prob = -0.5 * math.log(2 * math.pi)
-    log_prob, none = one * log_prob, torch.zeros(1, 2).double()
     samples = Samples(
-        one[:, None], zero[:, None], one, one, none, log_prob, one, one, zero[0], one[:, None], one, zero, none, none
+        one[:, None], zero[:, None], one, one, torch.zeros(1, 2).double(), one * log_prob, one, one, zero[0], *[one] * 5
     )
     expected = at_one - (log_prob if inner_loss == "log-likelihood" else 0)
     assert problem.loss(linear(one[0]), samples).item() == pytest.approx(expected)

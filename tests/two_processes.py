@@ -9,7 +9,7 @@ from torch import distributed
 
 import metarl
 import tests.worlds  # noqa: F401 (registers tests/Images-v0)
-from metarl import TRPO, HypergradientDescent, Rollouts, processes
+from metarl import PPO, TRPO, HypergradientDescent, ProMP, Rollouts, processes
 from metarl.agents import Agent
 
 ANY: dict[str, Any] = {"policy_kwargs": {"hidden": (8,)}, "meta_batch": 4, "dtype": "float64", "device": "cpu"}
@@ -33,6 +33,14 @@ RUNS: dict[str, Callable[[], Agent]] = {
         outer="policy_gradient",
         **{**POLICY, "rollouts": Rollouts(trajectories=4, advantages="raw", normalise_observations=True)},
     ),
+    # mini-batches that are divided unequally, some of them all of one process's tasks
+    "PPO": lambda: metarl.MetaSGD(
+        *NAVIGATION,
+        rate=0.05,
+        outer=PPO(0.01, n_epochs=3, minibatches=3, critic=(8,), kl_coef=0.1, target_kl=0.01, sampling_correction=0.1),
+        **POLICY,
+    ),
+    "ProMP": lambda: metarl.MAML(*BANDIT, rate=1.0, inner_steps=2, outer=ProMP(), **POLICY),
     "bandit": lambda: metarl.MAML(*BANDIT, rate=1.0, outer=TRPO(damping=0.1), **POLICY),
     # episodes that all end early, at different steps, thinned: both processes must draw alike
     "thinned": lambda: metarl.MetaSGD(

@@ -24,14 +24,15 @@ expected return is the expectation of $\sum_t Q_t (H_t + g_t g_t^\top + g_t S_{t
   it the expected second derivative would be twice the Fisher information times b, and not nought. With one baseline for both
   terms this is Loaded DiCE at lambda one, as it is Mao et al.'s 2019 baseline for any order.
 
-Variances are ordered as in ProMP's and TMAML's papers; that of the first may be above the second's or below. "Nothing" holds
-where b does not depend on the actions, and is said of the second derivative. Even so the meta-gradient of a *sampled* inner step
-keeps a bias of second order in its rate, as the trajectories that it is taken on are the learner's choice; those of the first
-two are of first order. What takes this one away changes the outer objective instead: E-MAML's term, see
-``metarl.outer.PPO.sampling_correction``, with which the log-likelihood is exact.
+Variances are ordered as in ProMP's and TMAML's papers; that of the first may lie above the second's or below. "Nothing" is
+said of the second derivative, with a baseline that does not depend on the actions, at a discount of one: as everywhere here
+$\gamma^t$ is left out of the sum over t. Even so the meta-gradient of a *sampled* inner step keeps a bias of second order in
+its rate, as the trajectories that it is taken on are the learner's choice; those of the first two are of first order. What
+takes this one away changes the outer objective instead: E-MAML's term, see ``metarl.outer.PPO.sampling_correction``, with
+which the log-likelihood is exact.
 
-As everywhere here $\gamma^t$ is left out of the sum over t. DiCE's operator is $\exp(\log\pi - \log\pi_{sampler})$: one where
-a trajectory was sampled, as in the paper, and the importance weight of the actions so far in a replay under other parameters.
+DiCE's operator is $\exp(\log\pi - \log\pi_{sampler})$: one where a trajectory was sampled, as in the paper, and the importance
+weight of the actions so far in a replay under other parameters.
 """
 
 from collections.abc import Callable, Mapping

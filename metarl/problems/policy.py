@@ -151,8 +151,8 @@ class PolicyProblem(Problem[Samples]):
         rewards = trajectories.rewards
         if how.reward == "squared":
             rewards = rewards * rewards.abs()
-        values = self._values(trajectories, discounted_sums(rewards, how.discount))
-        advantages, baselines, signal = self._advantages(rewards, values, happened)
+        values = self._values(trajectories, self._returns(rewards))
+        _, advantages, baselines, signal = self._advantages(rewards, values, happened)
         lengths = happened.sum(2).to(rewards.dtype)
         log_probs = self.distribution.log_prob(trajectories.distribution_parameters, trajectories.actions)
         return Samples(
@@ -185,9 +185,7 @@ class PolicyProblem(Problem[Samples]):
         rewards, happened = map(experience.by_trajectory, (experience.rewards, experience.happened))
         cut_off = ~experience.terminated if self.rollouts.time_limit_value else torch.zeros_like(experience.terminated)
         values = values._replace(final=torch.where(cut_off, values.final, 0))
-        advantages, baselines, signal = self._advantages(rewards, values, happened)
-        how = self.rollouts
-        raw = generalised_advantages(rewards, values.steps, happened, how.discount, how.gae_lambda, values.final)
+        raw, advantages, baselines, signal = self._advantages(rewards, values, happened)
         changed = experience._replace(
             advantages=advantages.flatten(1, 2),
             baselines=baselines.flatten(1, 2),
@@ -195,13 +193,16 @@ class PolicyProblem(Problem[Samples]):
         )
         return changed, torch.where(happened, raw + values.steps, 0).flatten(1, 2)
 
-    def _advantages(self, rewards: Tensor, values: Values, happened: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return advantages and baselines as ``Samples`` has them, time and trajectories apart, and which tasks have signal."""
+    def _advantages(self, rewards: Tensor, values: Values, happened: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return raw advantages, then these and baselines as ``Samples`` has them, by trajectory, and who has signal."""
         how = self.rollouts
         raw = generalised_advantages(rewards, values.steps, happened, how.discount, how.gae_lambda, values.final)
-        signal = has_signal(discounted_sums(rewards, how.discount), raw, happened)
-        baselines = subtracted(values.steps, raw, happened, how.advantages, signal)
-        return normalise(raw, happened, how.advantages, signal), baselines, signal
+        signal = has_signal(self._returns(rewards), raw, happened)
+        baselines = subtracted(values.steps, raw, happened, signal, how.advantages)
+        return raw, normalise(raw, happened, how.advantages, signal), baselines, signal
+
+    def _returns(self, rewards: Tensor) -> Tensor:
+        return discounted_sums(rewards, self.rollouts.discount)
 
     def _values(self, trajectories: Trajectories, returns: Tensor) -> Values:
         if self.rollouts.baseline == "none":

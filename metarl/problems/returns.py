@@ -187,11 +187,11 @@ def normalise(advantages: Tensor, happened: Tensor, how: Normalisation, signal: 
         return advantages
     centred = _centred(advantages, happened)
     if how == "normalised":
-        centred = centred / (_deviation(centred, happened)[:, None, None] + 1e-8)
+        centred = centred / _unit(centred, happened)
     return centred if signal is None else torch.where(signal[:, None, None], centred, 0)
 
 
-def subtracted(values: Tensor, advantages: Tensor, happened: Tensor, how: Normalisation, signal: Tensor) -> Tensor:
+def subtracted(values: Tensor, advantages: Tensor, happened: Tensor, signal: Tensor, how: Normalisation) -> Tensor:
     """Return what ``normalise`` and the baseline together have taken from the returns, in the unit of their difference.
 
     Advantages as ``normalise`` gives them, and this, add up to returns in the same unit. It is zero where a task has no signal,
@@ -201,8 +201,8 @@ def subtracted(values: Tensor, advantages: Tensor, happened: Tensor, how: Normal
         values: the baseline's, shape (tasks, trajectories, steps).
         advantages: as they are before ``normalise``, shape (tasks, trajectories, steps).
         happened: shape (tasks, trajectories, steps).
-        how: as in ``normalise``.
         signal: as in ``normalise``.
+        how: as in ``normalise``.
     """
     values = torch.where(happened, values, 0)
     if how == "raw":
@@ -210,7 +210,7 @@ def subtracted(values: Tensor, advantages: Tensor, happened: Tensor, how: Normal
     centred = _centred(advantages, happened)
     taken = values + torch.where(happened, advantages - centred, 0)
     if how == "normalised":
-        taken = taken / (_deviation(centred, happened)[:, None, None] + 1e-8)
+        taken = taken / _unit(centred, happened)
     return torch.where(signal[:, None, None], taken, 0)
 
 
@@ -218,6 +218,11 @@ def _centred(advantages: Tensor, happened: Tensor) -> Tensor:
     count = happened.sum((1, 2), keepdim=True)
     mean = torch.where(happened, advantages, 0).sum((1, 2), keepdim=True) / count
     return torch.where(happened, advantages - mean, 0)
+
+
+def _unit(centred: Tensor, happened: Tensor) -> Tensor:
+    """Return what normalised advantages are divided by, shape (tasks, 1, 1)."""
+    return _deviation(centred, happened)[:, None, None] + 1e-8
 
 
 def _deviation(centred: Tensor, happened: Tensor) -> Tensor:
