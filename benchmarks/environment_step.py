@@ -12,7 +12,7 @@ import gymnasium as gym
 import metarl  # registers the environments
 
 PENDULUM = "Pendulum-v1"
-OURS = ("metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0", "metarl/BernoulliBandit-v0")
+OURS = ("metarl/Navigation2D-v0", "metarl/Navigation2DVaryingStart-v0", "metarl/BernoulliBandit-v0", "metarl/TabularMDP-v0")
 ROUNDS, STEPS = 25, 4000
 
 

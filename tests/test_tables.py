@@ -240,6 +240,12 @@ TRAINED = [
     ),
     ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25", {"agent": "maml", "rate": [0.5, 0.25], "outer": "trpo"}),
     (
+        "memory-on-bandits",
+        "Gittins, 100 pulls of 10 arms",
+        {"env": "metarl/BernoulliBandit-v0", "env_kwargs.arms": 10, "env_kwargs.max_episode_steps": 100},
+    ),
+    ("memory-on-mdps", "posterior sampling", {"env": "metarl/TabularMDP-v0"}),
+    (
         "learned-optimiser",
         "quadratics: Adam",
         {"env": "metarl/Quadratics-v0", "inner_steps": 100, "start": 0.01, "outer.unroll": 20},
