@@ -29,6 +29,7 @@ def metrics(adapter: Adapter, meta: Meta, outcome: Outcome) -> dict[str, float]:
         log["train/adaptation_gain"] = problem.sign * (last - first)
     for name, value in adapter.report(meta, outcome.adaptation).items():
         log[f"train/{name}"] = float(processes.mean(value))
+    log |= {f"train/{name}": value for name, value in problem.counts().items()}
     return log | {f"train/{name}": value for name, value in adapter.describe(outcome.meta).items()}
 
 

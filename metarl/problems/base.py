@@ -83,5 +83,9 @@ class Problem(ABC, Generic[Experience]):
         """Return nothing, or the tasks' inputs without targets, shape (tasks, unlabelled examples, ...)."""
         return ()
 
+    def counts(self) -> dict[str, float]:
+        """Return what a log should know of the experience since the run began, by name."""
+        return {}
+
     def close(self) -> None:
         """Release what the problem holds, such as environments."""

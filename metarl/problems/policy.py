@@ -283,6 +283,11 @@ class PolicyProblem(Problem[Samples]):
         returns = experience.episode_returns.mean(0)
         return {f"return_of_episode_{i}": one for i, one in enumerate(returns.unbind(), start=1)} if len(returns) > 1 else {}
 
+    def counts(self) -> dict[str, float]:
+        """Return how many episodes a simulator gave up, if the environment counts them."""
+        unstable = getattr(self._env, "unstable_episodes", None)
+        return {} if unstable is None else {"unstable_episodes": float(unstable)}
+
     def _vector_env(self, rows: int) -> TensorVectorEnv:
         """Return the environment, made anew if the one there is has another number of rows; there is never a second."""
         if self._env is not None and self._env.num_envs not in (None, rows):
