@@ -87,7 +87,7 @@ class Agent(SB3Habits, Judged):
         self.policy_name, self.env_name = (given if isinstance(given, str) else None for given in (policy, env))
         self.env = make_env(env, self.options.env_kwargs)
         self._made_env = self.env is not env
-        self.source = building.make_source(self.env, self.options, rollouts, self.device)
+        self.source = building.make_source(type(self), self.env, self.options, rollouts, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.options.seed, "weights").initial_seed())
             network = self.source.network(policy, self.options.policy_kwargs, self.embeds)

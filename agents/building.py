@@ -1,7 +1,9 @@
 """What an agent is put together from: the source of its tasks, its rule and its outer loop, by what the user said."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
@@ -17,13 +19,18 @@ from metarl.problems import Rollouts
 from metarl.registry import OUTER_LOOPS, World
 from metarl.rules import UpdateRule
 
+if TYPE_CHECKING:
+    from metarl.agents.base import Agent
 
-def make_source(env: gym.Env[Any, Any], options: Options, rollouts: Rollouts | None, device: torch.device) -> Source:
-    """Return the task source that an environment is.
+
+def make_source(
+    kind: type[Agent], env: gym.Env[Any, Any], options: Options, rollouts: Rollouts | None, device: torch.device
+) -> Source:
+    """Return the task source that an environment is for a kind of agent.
 
     Raises:
         TaskError: an environment without tasks.
-        ConfigError: options that are for another kind of environment.
+        ConfigError: an agent, or options, for another kind of environment.
     """
     if rollouts is not None and not isinstance(rollouts, Rollouts):
         raise ConfigError(f"rollouts={rollouts!r} must be a metarl.Rollouts(...)")
@@ -36,6 +43,11 @@ def make_source(env: gym.Env[Any, Any], options: Options, rollouts: Rollouts | N
             )
         return EpisodeSource(env, support_batch, device, dtype)
     source = TrajectorySource(env, rollouts or Rollouts(), device, dtype)
+    if kind.embeds:
+        raise ConfigError(
+            f"env={name_of(env)} has policies, and {kind.__name__} reads support sets, which policies have not: choose "
+            "few-shot episodes, such as metarl/Omniglot-v0 or metarl/Sine-v0, or an agent that takes inner steps, such as MAML"
+        )
     batch_norm = getattr(options, "batch_norm", "batch")
     if batch_norm != "batch" or support_batch is not None:
         raise ConfigError(

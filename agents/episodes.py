@@ -132,6 +132,13 @@ class EpisodeSource(Source):
         most: int = max(examples)
         return most
 
+    def longest_example(self, generator: torch.Generator) -> Episodes:
+        """Return one training episode with the most support examples that any episode has, some of them twice if need be."""
+        drawn = self._example(generator)
+        own = drawn.support.inputs.shape[1]
+        rows = torch.arange(max(own, self.longest_support), device=drawn.support.inputs.device) % own
+        return drawn._replace(support=Examples(*(part[:, rows] for part in drawn.support)))
+
     def example_inputs(self) -> Tensor:
         """Return the support inputs of one training episode."""
         return self._example(torch.Generator(self._like.device)).support.inputs[0]

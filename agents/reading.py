@@ -10,6 +10,7 @@ from torch import nn
 
 from metarl.adapters import Adapter, Meta, ReadingAdapter, SupportReader
 from metarl.agents.base import Agent
+from metarl.agents.episodes import EpisodeSource
 from metarl.agents.options import Options as CommonOptions
 from metarl.learner import Learner
 from metarl.normalisation import Statistics
@@ -57,7 +58,8 @@ class ReadingAgent(Agent):
         meta = adapter.initial_meta(network, reader)
         with torch.no_grad():  # a support set that the reader cannot hold is said now, not after some work
             generator = torch.Generator(meta["theta"].device)
-            adapter.over(self.source.problem).adapt(meta, self.source.sample(1, "train", generator), generator)
+            longest = cast(EpisodeSource, self.source).longest_example(generator)
+            adapter.over(self.source.problem).adapt(meta, longest, generator)
         return adapter, meta
 
     @property

@@ -75,16 +75,7 @@ class TrajectorySource(Source):
         return self._distribution.outputs
 
     def network(self, policy: str | nn.Module, policy_kwargs: Mapping[str, Any], embedding: bool) -> nn.Module:
-        """Return a stochastic policy; see ``Source``.
-
-        Raises:
-            ConfigError: an adapter that compares classes, of which policies have none.
-        """
-        if embedding:
-            raise ConfigError(
-                f"env={name_of(self.env)} has policies, and this agent compares examples of classes: choose few-shot "
-                "classification, such as metarl/Omniglot-v0, or an agent that takes inner steps, such as MAML"
-            )
+        """Return a stochastic policy, which is never an embedding; see ``Source``."""
         network = self._stochastic_policy(policy, policy_kwargs).to(self._like.device, self._like.dtype)
         check_fit(network, self.example_inputs())
         if any(isinstance(layer, (BatchNorm, nn.modules.batchnorm._BatchNorm)) for layer in network.modules()):

@@ -1,4 +1,4 @@
-"""Which images of an episode have labels: how many of each kind, and the label split of a training set.
+"""Which images have labels: the label split of a training set.
 
 Ren, Triantafillou, Ravi, Snell, Swersky, Tenenbaum, Larochelle and Zemel 2018, "Meta-Learning for Semi-Supervised Few-Shot
 Classification", section 4.
@@ -14,20 +14,6 @@ from torch import Tensor
 from metarl.tasks import Split, split_index
 
 
-class Sizes(NamedTuple):
-    """How many images of each class an episode has.
-
-    Attributes:
-        shots: support images.
-        queries: query images.
-        unlabelled: images without labels, of each distractor class too.
-    """
-
-    shots: int
-    queries: int
-    unlabelled: int = 0
-
-
 class LabelSplit(NamedTuple):
     """Which images may be shown with their labels.
 
@@ -36,12 +22,19 @@ class LabelSplit(NamedTuple):
         labelled: how many of each class those are, shape (classes,).
         unlabelled_from: the place in its class from which on an image may be shown without its label, shape (classes,).
         split_of: the number of the split that each class is of, or -1, shape (classes,): distractors are of a task's split.
+        fraction: of each training class's images, those that have labels.
     """
 
     order: Tensor
     labelled: Tensor
     unlabelled_from: Tensor
     split_of: Tensor
+    fraction: float
+
+    def to(self, device: torch.device) -> "LabelSplit":
+        """Return the same on a device."""
+        order, labelled, unlabelled_from, split_of = (part.to(device) for part in self[:4])
+        return LabelSplit(order, labelled, unlabelled_from, split_of, self.fraction)
 
 
 def split_labels(counts: Tensor, splits: Mapping[Split, Sequence[int]], fraction: float, seed: int) -> LabelSplit:
@@ -66,4 +59,4 @@ def split_labels(counts: Tensor, splits: Mapping[Split, Sequence[int]], fraction
     split_of = torch.full_like(counts, -1)
     for name, numbers in splits.items():
         split_of[list(numbers)] = split_index(name)
-    return LabelSplit(order, labelled, start, split_of)
+    return LabelSplit(order, labelled, start, split_of, fraction)

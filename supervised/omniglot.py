@@ -15,7 +15,8 @@ from filelock import FileLock
 from torchvision import datasets
 
 from metarl.errors import DataError, unknown_name
-from metarl.supervised.image_episodes import ImageEpisodes, Rotations
+from metarl.supervised.image_episodes import ImageEpisodes
+from metarl.supervised.image_sampler import Rotations
 from metarl.supervised.images import cache_folder, find_classes, load_images, resized
 from metarl.tasks import Split
 

@@ -14,6 +14,7 @@ import metarl
 from metarl.adapters import GradientAdapter, NearestNeighbour, Prototypes, ReadingAdapter
 from metarl.adapters.base import averages, has_seen_nothing, learned, with_averages
 from metarl.adapters.metric.distances import cosine, squared_euclidean
+from metarl.agents.reading import ReadingAgent
 from metarl.errors import ConfigError
 from metarl.learner import Learner
 from metarl.normalisation import BatchNorm
@@ -345,21 +346,28 @@ def test_statistics_of_the_support_set_normalise_its_queries():
 
 
 @pytest.mark.parametrize("cls", [metarl.ProtoNet, metarl.NearestNeighbour])
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (
-            ("MLP", "metarl/Sine-v0"),
-            "compares classes by their support examples, and there are none here: choose a family of few-shot",
-        ),
-        (("MlpPolicy", "metarl/Navigation2D-v0"), "has policies, and this agent compares examples of classes: choose few-shot"),
-    ],
-)
-def test_worlds_without_classes_are_refused_in_one_line(cls, arguments, says):
-    options = {"policy_kwargs": {}, "device": "cpu", **({"batch_norm": "batch"} if cls is metarl.NearestNeighbour else {})}
+def test_values_are_refused_in_one_line(cls):
+    says = "compares classes by their support examples, and there are none here: choose a family of few-shot"
     with pytest.raises(ConfigError, match=says) as failure:
-        cls(*arguments, **options)
+        cls("MLP", "metarl/Sine-v0", batch_norm="batch", device="cpu")
     assert "\n" not in str(failure.value)
+
+
+def readers(kind=ReadingAgent):
+    for cls in kind.__subclasses__():
+        yield from readers(cls)
+        if cls.__module__.startswith("metarl.") and not getattr(cls.make_reader, "__isabstractmethod__", False):
+            yield cls
+
+
+@pytest.mark.parametrize("cls", sorted(readers(), key=lambda cls: cls.__name__))
+def test_whoever_reads_support_sets_refuses_policies_and_says_who_and_where_and_what_else(cls):
+    with pytest.raises(ConfigError) as failure:
+        cls("MlpPolicy", "metarl/Navigation2D-v0", device="cpu")
+    assert str(failure.value) == (
+        f"env='metarl/Navigation2D-v0' has policies, and {cls.__name__} reads support sets, which policies have not: choose "
+        "few-shot episodes, such as metarl/Omniglot-v0 or metarl/Sine-v0, or an agent that takes inner steps, such as MAML"
+    )
 
 
 def test_a_problem_without_classes_is_refused():

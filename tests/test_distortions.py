@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from metarl.supervised.distortions import CHANCE, ROTATION, SCALE, SHEAR, SHIFT, affine, draw_components, matrices, transformed
+from metarl.supervised.image_transforms import normalised
 from tests.test_image_episodes import SPLITS, generator, make
 
 
@@ -104,7 +105,7 @@ def test_training_images_are_the_plain_ones_distorted(normalisation):
     expected = plain.sample_episodes(4, "train", source, dtype=torch.float64)
     episodes = distorted.sample_episodes(4, "train", generator(5), dtype=torch.float64)
     black = torch.zeros(1, 3, 1, 1, dtype=torch.float64)
-    black = plain._normalised(black) if normalisation == "imagenet" else black
+    black = normalised(black) if normalisation == "imagenet" else black
     for ours, theirs in zip(episodes[:2], expected[:2], strict=True):
         assert torch.equal(ours.targets, theirs.targets)
         moved = affine(theirs.inputs.flatten(0, 1) - black, source) + black

@@ -21,7 +21,7 @@ def load(name):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_short_and_says_how_it_is_run(path):
     text = path.read_text()
-    assert len(text.splitlines()) < 80
+    assert len(text.splitlines()) <= (80 if path.stem == "your_own_rule" else 60)  # that one is learned in two worlds
     assert f"\n    python examples/{path.name}\n" in text.split('"""')[1]
     assert text.endswith('\n\nif __name__ == "__main__":\n    main()\n')
 
@@ -114,13 +114,13 @@ def test_a_pixel_is_shown_what_comes_before_it_and_nothing_else():
 def test_attention_finds_the_ink_of_like_pixels_and_bits_are_of_base_two():
     example = load("density_estimation")
     keys, columns = torch.tensor([[0.0], [10.0], [20.0]]), torch.tensor([[0.0], [1.0], [0.0]])
-    reader = example["Attention"](features=1)
+    reader = example["Attention"](features=1, outputs=1)
     found = []
     reader.head.forward = lambda inputs: found.append(inputs) or inputs[:, :1]
     reader.answer(torch.tensor([[1.0], [11.0], [5.0]]), reader.read(Support(keys, columns, columns)))
     torch.testing.assert_close(found[0], torch.tensor([[1.0, 0.0], [11.0, 1.0], [5.0, 0.5]]))
-    loss = example["Pixels"].loss(None, torch.zeros(4, 1), torch.ones(4, 1))
-    assert loss.item() == pytest.approx(1, abs=1e-4), "a pixel of which nothing is known costs one bit"
+    loss = example["Pixels"].loss(torch.zeros(4, 1), torch.ones(4, 1))
+    assert loss.item() == pytest.approx(1), "a pixel of which nothing is known costs one bit"
 
 
 @pytest.mark.slow

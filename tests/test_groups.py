@@ -171,7 +171,7 @@ def test_defaults_draw_the_same_numbers_as_ever(rotations):
     if rotations == "drawn":
         torch.randint(4, (20, 3), generator=again)
     classes = torch.tensor(SPLITS["train"])[drawn // turns]
-    counts = env._images.counts[classes]
+    counts = env._sampler.images.counts[classes]
     noise = torch.rand(20, 3, 9, generator=again)
     numbers = noise.masked_fill(torch.arange(9) >= counts[..., None], -1).topk(4).indices
     for part, chosen in zip(episodes[:2], numbers.split([1, 3], dim=2), strict=True):
@@ -220,7 +220,7 @@ def test_omniglots_drawings_have_the_size_and_each_size_a_cache(image_data, size
     path = sorted((image_data / env.class_names[0]).glob("*.png"))[0]
     with Image.open(path) as file:
         expected = 255 - np.asarray(file.convert("L").resize((size, size), Image.Resampling.LANCZOS))
-    np.testing.assert_array_equal(env._images.images[0, 0], expected)
+    np.testing.assert_array_equal(env._sampler.images.images[0, 0], expected)
 
 
 def test_omniglots_size_is_a_whole_number(image_data):

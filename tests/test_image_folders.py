@@ -37,9 +37,9 @@ def write_csv(folder, numbers):
 
 def shades(env):
     """Return the brightness of every class's images."""
-    whole = env._images.images
+    whole = env._sampler.images.images
     assert (whole == whole[:, :1, :1, :1]).all()
-    parts = torch.split(whole[:, 0, 0, 0], env._images.counts.tolist())
+    parts = torch.split(whole[:, 0, 0, 0], env._sampler.images.counts.tolist())
     return {name: brightness.tolist() for name, brightness in zip(env.class_names, parts, strict=True)}
 
 

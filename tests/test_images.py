@@ -116,7 +116,7 @@ def test_the_second_load_decodes_nothing(root, reads):
 def test_environments_of_a_process_share_the_images(root, reads):
     options = {"ways": 2, "shots": 1, "queries": 2}
     first, second = Omniglot(root, **options), Omniglot(root, rotations="none", **options)
-    assert first._images is second._images
+    assert first._sampler.images is second._sampler.images
     assert len(reads) == len(NUMBERS)
 
 
@@ -408,8 +408,8 @@ def test_the_real_omniglot_is_whole():
     assert [len(classes) for classes in env.splits.values()] == [1100, 100, 423]
     assert env.class_names[0] == "images_background/Alphabet_of_the_Magi/character01"
     assert env.class_names[-1] == "images_evaluation/ULOG/character26"
-    assert env._images.counts.tolist() == [20] * 1623
-    assert env._images.images.float().mean().item() / 255 == pytest.approx(0.084, abs=5e-4)  # ink on paper
+    assert env._sampler.images.counts.tolist() == [20] * 1623
+    assert env._sampler.images.images.float().mean().item() / 255 == pytest.approx(0.084, abs=5e-4)  # ink on paper
     assert env.sample_episodes(2, "train", torch.Generator()).support.inputs.shape == (2, 20, 1, 28, 28)
     assert env.sample_episodes(2, "test", torch.Generator()).query.inputs.shape == (2, 75, 1, 28, 28)
     assert env.count_classes("train") == 4400

@@ -9,7 +9,7 @@ import metarl
 from metarl import checkpoint, rules, supervised
 from metarl.adapters.gradient import Position
 from metarl.adapters.starts import DrawnStart
-from metarl.errors import CheckpointError, ConfigError
+from metarl.errors import CheckpointError, ConfigError, NonFiniteError
 from metarl.learner import Layout, Learner
 from metarl.outer import TruncatedBackpropagation
 from metarl.rules.preprocess import log_sign
@@ -271,6 +271,16 @@ def test_a_report_says_where_the_training_is():
     agent.learn(2, log_interval=1)
 
 
+def test_a_segment_that_diverges_is_refused_and_what_is_under_way_stays():
+    agent = small().learn(1, log_interval=9)
+    meta, state = {**agent.meta, "rule.output.bias": torch.full((1,), torch.inf, dtype=DOUBLE)}, agent.outer_state
+    agent.meta = meta
+    with pytest.raises(NonFiniteError, match="iteration 2: the loss along the way or its meta-gradient"):
+        agent.learn(1)
+    assert agent.meta is meta
+    assert agent.outer_state is state
+
+
 @pytest.mark.parametrize("moment", [1, 2, 3])
 def test_a_checkpoint_in_the_middle_of_a_training_goes_on(moment, tmp_path):
     whole = small().learn(5, log_interval=9)
@@ -288,6 +298,7 @@ def test_a_checkpoint_in_the_middle_of_a_training_goes_on(moment, tmp_path):
         {"theta": torch.zeros(3, 2, dtype=DOUBLE)},
         {"theta": torch.zeros(2, 10, dtype=DOUBLE)},
         {"step": 2.0},
+        {"step": 0},
         {"rule": {"0": 3}},
         {"more": 1},
     ],

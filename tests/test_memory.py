@@ -408,6 +408,18 @@ def test_bad_options_are_named(options, says):
         agent(**options)
 
 
+@pytest.mark.parametrize("env_kwargs", [{"shots": 1, "train_shots": (1, 3)}, {"shots": 3, "train_shots": 1}])
+def test_the_longest_support_set_of_training_and_testing_is_tried_when_an_agent_is_made(env_kwargs):
+    assert agent(slots=7, env_kwargs=env_kwargs).evaluate(2, env_kwargs={"shots": 3}).values.shape == (2, 1)
+    with pytest.raises(ConfigError, match="slots=6 hold no 6 support examples and a query: give at least 7, or fewer shots"):
+        agent(slots=6, env_kwargs=env_kwargs)
+    with pytest.raises(ConfigError, match="length=6 holds 5 support examples and a query, but the support set has 6"):
+        metarl.SNAIL("MLP", "tests/Images-v0", length=6, env_kwargs=env_kwargs, device="cpu")
+    source = agent(slots=7, env_kwargs=env_kwargs).source
+    support = source.longest_example(torch.Generator()).support
+    assert support.inputs.shape[:2] == support.targets.shape == (1, 6)
+
+
 def test_more_than_a_memory_holds_is_said_in_evaluations():
     it = agent(slots=5)
     for measure in (lambda: it.evaluate(2, env_kwargs={"shots": 3}), lambda: it.accuracy_by_instance(2, 3)):

@@ -508,6 +508,16 @@ def test_a_rate_is_chosen_on_training_tasks_for_each_length_of_training(monkeypa
     np.testing.assert_allclose(found, np.tile([1.0, 0.2], (4, 1)))
 
 
+def test_a_hand_made_rule_that_diverges_on_an_unseen_task_has_an_infinite_loss(monkeypatch):
+    agent = small_optimiser(monkeypatch)
+    monkeypatch.setattr(Run, "make", lambda run: agent)
+    monkeypatch.setattr(learned_optimiser, "tuned", lambda *_: np.array([[1.0, np.inf], [2.0, 1.0]]))
+    cells = tuple(Cell(f"c{number}", exam=None) for number in range(2))
+    run = run_of(learned_optimiser.TABLE, learned_optimiser.TABLE.row("quadratics: Adam"), 0, 1.0)
+    numbers = learned_optimiser.reading(Row("quadratics: Adam", {}, cells), run, 1.0)
+    assert (numbers["c0"].mean, numbers["c1"].mean) == (1.5, np.inf)
+
+
 def test_the_learned_optimiser_learns_and_the_others_do_not(monkeypatch):
     agent = small_optimiser(monkeypatch)
     monkeypatch.setattr(Run, "make", lambda run: agent)

@@ -77,7 +77,7 @@ def test_distractors_are_other_classes_of_the_same_split(rotations, split):
     env = make(**LABELLED, unlabelled=3, distractors=2, rotations=rotations)
     tasks = env.draw_tasks(2000, split, generator())
     source = generator(1)
-    classes, turns = env._draw_distractors(*tasks.long().chunk(2, 1), source)
+    classes, turns = env._sampler.draw_distractors(*tasks.long().chunk(2, 1), source)
     assert set(classes.unique().tolist()) == set(LABELLED["splits"][split])  # all of them serve
     assert set(turns.unique().tolist()) == ({0} if rotations == "none" else {0, 1, 2, 3})
     every = torch.cat([tasks.long()[:, :2], classes], 1)

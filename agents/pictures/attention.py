@@ -9,13 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metarl.agents.pictures.unseen import Pictures, Unseen
+from metarl.agents.pictures.unseen import EPISODES, Pictures, Unseen
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
 
-EPISODES = 2
-"""Episodes drawn, the same as those whose images are."""
 QUERIES = 4
 """Of each class that are drawn, at most."""
 

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
-from metarl.agents.pictures.unseen import Pictures, Unseen
+from metarl.agents.pictures.unseen import EPISODES, Pictures, Unseen
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
-
-EPISODES = 2
-"""Episodes drawn, the same as those whose images are."""
 
 
 class Points(NamedTuple):
@@ -46,7 +45,7 @@ def draw(agent: Agent, unseen: Unseen) -> Pictures:
     for task, ax in enumerate(figure.subplots(1, EPISODES)):
         points = in_two_dimensions(agent, unseen, task)
         ways = int(points.classes.max()) + 1
-        colours = colormaps["tab10"].resampled(10) if ways <= 10 else colormaps["turbo"].resampled(ways)
+        colours = colours_of(ways)
         queries, landmarks, taken_for = (colours(c.numpy()) for c in (points.targets, points.classes, points.predictions))
         wrong = points.predictions != points.targets
         ax.scatter(*points.queries.T, s=18, color=queries, label="query")
@@ -54,9 +53,8 @@ def draw(agent: Agent, unseen: Unseen) -> Pictures:
         ax.scatter(*points.queries[wrong].T, s=90, facecolors="none", edgecolors=taken_for[wrong], linewidths=1.8, label=ringed)
         size = 220 / (len(points.landmarks) / ways) ** 0.5  # many would hide the queries
         ax.scatter(*points.landmarks.T, s=size, marker="*", c=landmarks, edgecolors="black", label=adapter.reader.landmark)
-        shares = [f"component {i + 1} ({100 * float(share):.0f}% of the variance)" for i, share in enumerate(points.shares)]
-        ax.set(title=f"accuracy {1 - wrong.double().mean():.2f}", xlabel=shares[0], ylabel=shares[1], aspect="equal")
-        ax.margins(0.08)
+        ax.set_title(f"accuracy {1 - wrong.double().mean():.2f}")
+        name_components(ax, points.shares)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     figure.suptitle("Unseen episodes in the embedding: a colour a class")
     return {"embedding": figure}
@@ -81,6 +79,18 @@ def in_two_dimensions(agent: Agent, unseen: Unseen, task: int) -> Points:
     projected, shares = principal_components(both)
     queries, marks = torch.split(projected, [len(embedded), len(landmarks)])
     return Points(queries, targets.cpu(), predictions.cpu(), marks, classes.cpu(), shares)
+
+
+def colours_of(ways: int) -> Colormap:
+    """Return a colour for each class."""
+    return colormaps["tab10"].resampled(10) if ways <= 10 else colormaps["turbo"].resampled(ways)
+
+
+def name_components(ax: Axes, shares: Tensor) -> None:
+    """Label the axes of the first two principal components with their shares of the variance, shape (2,)."""
+    names = [f"component {i + 1} ({100 * float(share):.0f}% of the variance)" for i, share in enumerate(shares)]
+    ax.set(xlabel=names[0], ylabel=names[1], aspect="equal")
+    ax.margins(0.08)
 
 
 def principal_components(points: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from metarl.adapters.base import shared
-from metarl.agents.pictures.unseen import PICTURE_SEED, Pictures, Unseen, after, chosen
+from metarl.agents.pictures.unseen import EPISODES, PICTURE_SEED, Pictures, Unseen, after, chosen
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
@@ -22,8 +22,6 @@ CURVES = 6
 """Curves of one task that are drawn, at most."""
 POINTS = 200
 """Of a curve."""
-EPISODES = 2
-"""Whose images are drawn."""
 FILTER_COLUMNS = 16
 
 

@@ -11,13 +11,11 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from metarl.adapters.memory import MANNReader
-from metarl.agents.pictures.unseen import PICTURE_SEED, Pictures, Unseen
+from metarl.agents.pictures.unseen import EPISODES, PICTURE_SEED, Pictures, Unseen
 
 if TYPE_CHECKING:
     from metarl.agents.memory import MemoryAgent
 
-EPISODES = 2
-"""Episodes whose reads are drawn, the same as those whose images are."""
 TASKS = 50
 """Tasks of the picture of accuracy."""
 

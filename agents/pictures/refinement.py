@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metarl.agents.pictures.embedding import principal_components
-from metarl.agents.pictures.unseen import Pictures, Unseen
+from metarl.agents.pictures.embedding import colours_of, name_components, principal_components
+from metarl.agents.pictures.unseen import EPISODES, Pictures, Unseen
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
-
-EPISODES = 2
-"""Episodes drawn, the same as those whose images are."""
 
 
 class Points(NamedTuple):
@@ -49,7 +45,7 @@ def draw(agent: Agent, unseen: Unseen) -> Pictures:
     for task, ax in enumerate(figure.subplots(1, EPISODES)):
         points = in_two_dimensions(agent, unseen, task)
         ways = points.path.shape[1]
-        colours = colormaps["tab10"].resampled(10) if ways <= 10 else colormaps["turbo"].resampled(ways)
+        colours = colours_of(ways)
         of_class = colours(torch.arange(ways).numpy())
         ax.scatter(*points.queries.T, s=18, color=colours(points.targets.numpy()), label="query")
         for label, mark, which in (
@@ -63,10 +59,9 @@ def draw(agent: Agent, unseen: Unseen) -> Pictures:
         ax.plot(*points.path.permute(2, 0, 1), color="black", linewidth=0.8)  # a line a prototype
         ax.scatter(*points.path[0].T, s=90, marker="*", c="white", edgecolors=of_class, label="prototype before refinement")
         ax.scatter(*points.path[-1].T, s=220, marker="*", c=of_class, edgecolors="black", label="refined prototype")
-        axes = [f"component {i + 1} ({100 * float(share):.0f}% of the variance)" for i, share in enumerate(points.variances)]
         before, after = points.accuracies
-        ax.set(title=f"accuracy {before:.2f}, refined {after:.2f}", xlabel=axes[0], ylabel=axes[1], aspect="equal")
-        ax.margins(0.08)
+        ax.set_title(f"accuracy {before:.2f}, refined {after:.2f}")
+        name_components(ax, points.variances)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     figure.suptitle("Unseen episodes in the embedding: a colour a class; images without label fainter if they count less")
     return {"embedding": figure}

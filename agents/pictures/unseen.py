@@ -20,6 +20,8 @@ Pictures = dict[str, Figure]
 """By name."""
 PICTURE_SEED = 2**21
 TASKS = 4
+EPISODES = 2
+"""Of these tasks, how many are drawn one by one: the same in every picture of episodes."""
 
 
 @dataclass(frozen=True)

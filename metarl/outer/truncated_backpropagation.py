@@ -36,7 +36,8 @@ class TruncatedBackpropagation(OuterLoop):
     A meta-batch of tasks is trained on for as many steps as the adapter takes (the horizon), K of them in an outer step. The
     next outer step goes on where it ended, with the rule's own state, and nothing is differentiated across the border. After
     the horizon new tasks are taken up; meta-batches that are drawn in between are left. The paper has the sum where this has
-    the mean, which to Adam is the same. Theta itself is not learned: every training begins where the adapter says.
+    the mean, which to Adam is the same but where K does not divide the horizon: the losses of the last, shorter segment weigh
+    more. Theta itself is not learned: every training begins where the adapter says.
 
     Raises:
         ConfigError: an unknown optimiser or a value out of range.
@@ -98,7 +99,7 @@ class TruncatedBackpropagation(OuterLoop):
             return
         count = len(flight["theta"]) if flight.keys() == IN_FLIGHT else 0
         rows = all(isinstance(leaf, Tensor) and len(leaf) == count for leaf in tree_leaves([flight["rule"], flight["tasks"]]))
-        if not rows or flight["theta"].shape != (count, size) or type(flight["step"]) is not int:
+        if not rows or flight["theta"].shape != (count, size) or type(flight["step"]) is not int or flight["step"] < 1:
             raise CheckpointError(
                 "the checkpoint is damaged: its trainings under way are not of this agent's theta; use an earlier checkpoint"
             )

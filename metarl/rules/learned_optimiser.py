@@ -19,8 +19,8 @@ class LearnedOptimiser(UpdateRule):
     r"""Takes the step $\theta' = \theta + c\, g$, where $g$ is what a two-layer LSTM makes of the gradients so far.
 
     Every coordinate has its own state in both layers; all share the weights, so that the order of the coordinates is of no
-    account and the rule fits a network of any size. It sees the gradient alone, as logarithm and sign. With an open output
-    it can do what momentum, RMSprop and Adam do, which all keep averages of each coordinate's gradients.
+    account and the rule fits a network of any size. It sees the gradient alone, and can keep averages of each coordinate's, as
+    momentum, RMSprop and Adam do. The paper does not say where the weights begin; see ``Cell``.
 
     The assumption that gradients do not depend on the optimiser is the inner loop's ``first_order``, as in the paper.
 
@@ -28,7 +28,7 @@ class LearnedOptimiser(UpdateRule):
         layout: the names and shapes behind theta.
         hidden: the units of each layer.
         preprocess: see the gradient as logarithm and sign (appendix A); the paper shows it raw on quadratics.
-        scale: c, what the output is multiplied with.
+        scale: c, what the output is multiplied with: 0.1 for the paper's networks (section 3.2), 1 on its quadratics (3.1).
 
     Raises:
         ConfigError: ``hidden`` is no whole number above zero, or ``scale`` not above zero.

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from metarl.adapters.metric.distances import Distance, similarity_by
 from metarl.adapters.reading import SupportReader
 
 
@@ -26,3 +27,19 @@ class MetricReader(SupportReader):
     def place(self, queries: Tensor, kept: Any) -> Tensor:
         """Return embedded queries, shape (queries, features), where they are compared with the landmarks: as they are."""
         return queries
+
+
+class DistanceReader(MetricReader):
+    """Compares by a distance that has a name.
+
+    Args:
+        distance: by which embeddings are compared.
+
+    Raises:
+        ConfigError: an unknown distance.
+    """
+
+    def __init__(self, distance: Distance = "squared-euclidean") -> None:
+        super().__init__()
+        self.similarity = similarity_by(distance)
+        self.by_direction = distance == "cosine"

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from metarl.adapters.metric.base import MetricReader
-from metarl.adapters.metric.distances import Distance, similarity_by
+from metarl.adapters.metric.base import DistanceReader
+from metarl.adapters.metric.distances import Distance
 from metarl.adapters.metric.full_context import FullContext
 from metarl.adapters.reading import Support
 from metarl.errors import require_positive, unknown_name
@@ -29,7 +29,7 @@ class Matched(NamedTuple):
     columns: Tensor
 
 
-class Matching(MetricReader):
+class Matching(DistanceReader):
     r"""Attends to the support examples by their similarity to a query: $P(y|x) = \sum_i a(x, x_i) y_i$, eq. 1.
 
     The attention $a$ is the softmax of the similarities over the support set. Answers are the logarithms of the classes'
@@ -61,12 +61,10 @@ class Matching(MetricReader):
         full_context: bool = False,
         processing_steps: int = 3,
     ) -> None:
-        super().__init__()
+        super().__init__(distance)
         require_positive(scale=scale)
         if softmax_over not in get_args(SoftmaxOver):
             raise unknown_name("softmax_over", softmax_over, get_args(SoftmaxOver))
-        self.similarity = similarity_by(distance)
-        self.by_direction = distance == "cosine"
         self.scale = scale
         self.softmax_over = softmax_over
         self.context = FullContext(features, processing_steps) if full_context else None

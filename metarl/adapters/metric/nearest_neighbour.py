@@ -5,27 +5,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metarl.adapters.metric.base import MetricReader
-from metarl.adapters.metric.distances import Distance, similarity_by
+from metarl.adapters.metric.base import DistanceReader
 from metarl.adapters.reading import Support
 
 
-class NearestNeighbour(MetricReader):
-    """Compares queries with every support example.
-
-    Args:
-        distance: by which embeddings are compared.
-
-    Raises:
-        ConfigError: an unknown distance.
-    """
+class NearestNeighbour(DistanceReader):
+    """Compares queries with every support example; see ``DistanceReader`` for the argument."""
 
     landmark: ClassVar[str] = "support example"
-
-    def __init__(self, distance: Distance = "cosine") -> None:
-        super().__init__()
-        self.similarity = similarity_by(distance)
-        self.by_direction = distance == "cosine"
 
     def read(self, support: Support) -> tuple[Tensor, Tensor]:
         """Return the embedded examples, shape (examples, features), and their classes as columns."""

@@ -8,27 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metarl.adapters.metric.base import MetricReader
-from metarl.adapters.metric.distances import Distance, similarity_by
+from metarl.adapters.metric.base import DistanceReader
 from metarl.adapters.reading import Support
 
 
-class Prototypes(MetricReader):
-    """Compares queries with the means of the classes: eqs. 1 and 2.
-
-    Args:
-        distance: by which embeddings are compared.
-
-    Raises:
-        ConfigError: an unknown distance.
-    """
+class Prototypes(DistanceReader):
+    """Compares queries with the means of the classes: eqs. 1 and 2; see ``DistanceReader`` for the argument."""
 
     landmark: ClassVar[str] = "prototype"
-
-    def __init__(self, distance: Distance = "squared-euclidean") -> None:
-        super().__init__()
-        self.similarity = similarity_by(distance)
-        self.by_direction = distance == "cosine"
 
     def read(self, support: Support) -> Tensor:
         """Return the prototypes, shape (ways, features)."""

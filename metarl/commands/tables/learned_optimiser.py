@@ -69,7 +69,8 @@ def reading(row: Row, run: Run, scale: float) -> Numbers:
         else:
             losses = tuned(agent, adapter, HAND_MADE[optimiser])
     names = [cell.name for cell in row.cells]
-    halves = 1.96 * losses.std(0, ddof=1) / len(losses) ** 0.5
+    with np.errstate(invalid="ignore"):  # where a training diverged the mean is infinite and has no interval
+        halves = 1.96 * losses.std(0, ddof=1) / len(losses) ** 0.5
     return {
         name: Measured(float(column.mean()), float(half), tuple(column.tolist()))
         for name, column, half in zip(names, losses.T, halves, strict=True)
