@@ -204,16 +204,18 @@ def test_whole_meta_batches_draw_nothing():
 # -- KL targets
 
 
-def test_the_epochs_stop_before_they_go_beyond_the_target():
-    agent = level(PPO(0.3, n_epochs=8, target_kl=1e-3, **SGD))
+def test_the_epochs_stop_once_they_are_beyond_the_target():
+    agent = level(PPO(0.1, n_epochs=8, **SGD))
     batch = gathered(agent)
+    by_hand = ByHand(agent, batch)
+    kls = [by_hand.kl(by_hand.descend(0.1, [None] * steps)) for steps in range(5)]
+    target = kls[3] / 1.25
+    assert kls[4] > 1.5 * target > kls[3] > target
+    agent.outer = PPO(0.1, n_epochs=8, target_kl=target, **SGD)
     outcome, state = stepped(agent, batch)
-    by_hand, taken = ByHand(agent, batch), 0
-    while by_hand.kl(by_hand.descend(0.3, [None] * taken)) <= 1.5e-3:
-        taken += 1
-    assert 0 < taken < 8
-    assert outcome.metrics["gradient_steps"] == taken
-    torch.testing.assert_close(outcome.meta["theta"], by_hand.descend(0.3, [None] * taken), rtol=1e-9, atol=1e-11)
+    assert outcome.metrics["gradient_steps"] == 4
+    torch.testing.assert_close(outcome.meta["theta"], by_hand.descend(0.1, [None] * 4), rtol=1e-9, atol=1e-11)
+    assert outcome.metrics["kl"].item() == pytest.approx(kls[4])
     assert state["kl_coef"] == 0
 
 

@@ -54,8 +54,8 @@ class PPO(OuterLoop):
     """The weight of the adapted policies' entropy, which is rewarded."""
     target_kl: float | None = None
     """The mean KL divergence between the adapted policies before and after the step that is aimed at: with kl_coef=0 the
-    epochs stop before they go beyond 1.5 times this, as in Stable-Baselines3; otherwise kl_coef is doubled after a step that
-    did, and halved after one that stayed below a 1.5th (section 4 of the paper)."""
+    epochs stop once they have gone beyond 1.5 times this, as in Stable-Baselines3; otherwise kl_coef is doubled after a step
+    that did, and halved after one that stayed below a 1.5th (section 4 of the paper)."""
     kl_coef: float = 0.0
     """The weight of that KL divergence, a penalty, in the first step."""
     critic: Sequence[int] | None = None

@@ -40,6 +40,17 @@ NAVIGATION_UNSCALED: Settings = {
 """Meta-SGD's text has neither clip nor scale: actions are in units of length, so means and deviation start a tenth as large."""
 NAVIGATION_BEST: Settings = {**NAVIGATION, "rollouts.gae_lambda": 0.95}
 """Generalised advantages with lambda 0.95 instead of whole returns: far less variance, and the largest improvement of all."""
+NAVIGATION_PPO: Settings = {
+    **NAVIGATION_BEST,
+    "agent": "maml",
+    "outer": "ppo",
+    "ppo.learning_rate": 1e-3,
+    "ppo.n_epochs": 5,
+    "ppo.target_kl": 0.02,
+    "promp.learning_rate": 1e-3,
+}
+"""The same experience and as many environment steps, by first-order steps in place of the natural one; Adam's rate is that of
+ProMP's authors. Rates stay as they are: a step of Adam's moves each of them by the same length, whatever its size."""
 
 PRESETS: Mapping[str, Preset] = {
     "navigation": ("2D navigation from the origin (Meta-SGD Table 4, fixed start)", NAVIGATION),
@@ -48,6 +59,8 @@ PRESETS: Mapping[str, Preset] = {
     "navigation-unscaled": ("2D navigation without clip and scale, as Meta-SGD's text has it", NAVIGATION_UNSCALED),
     "navigation-best": ("2D navigation, the best one step can do that we found", NAVIGATION_BEST),
     "navigation-demo": ("a shorter run of navigation-best, for a first look", {**NAVIGATION_BEST, "iterations": 60}),
+    "navigation-ppo": ("2D navigation by PPO through the adaptation", NAVIGATION_PPO),
+    "navigation-promp": ("2D navigation by ProMP, its authors' settings outside", {**NAVIGATION_PPO, "outer": "promp"}),
     "maml-navigation": (
         "2D navigation as in MAML, Table 4: rate 0.5, then 0.25",
         {**NAVIGATION_PLAIN, "agent": "maml", "rate": (0.5, 0.25)},
