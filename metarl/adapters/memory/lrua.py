@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from metarl.adapters.memory.lstm import LSTMCore
 from metarl.adapters.memory.recurrent import RecurrentCore
-from metarl.errors import require_between, require_positive
+from metarl.errors import ConfigError, require_between, require_positive
 
 EMPTY = 1e-6
 """Every entry of the memory before the first write."""
@@ -80,7 +80,10 @@ class MANNCore(RecurrentCore):
         super().__init__()
         require_positive(hidden=hidden, slots=slots, width=width, reads=reads)
         require_between(0, 1, decay=decay)
-        require_between(1, slots, reads=reads)
+        if reads > slots:
+            raise ConfigError(
+                f"slots={slots} are fewer than the reads={reads}, which write one each: give more, or fewer reads"
+            )
         self.controller = LSTMCore(inputs, hidden, reads * width)
         self.heads = nn.Linear(hidden, reads * (2 * width + 1 + sharpen))
         self.outputs = hidden + reads * width
