@@ -32,21 +32,21 @@ INFERENCE = {
 LEARNERS: dict[str, Settings] = {
     "ProtoNet": PROTONET_FEW_LABELS_SMALL,
     **INFERENCE,
-    "soft k-means, trained": {
+    "trained with unlabelled images: soft": {
         **SEMI_OMNIGLOT_SMALL,
         "env_kwargs": {**SEMI_OMNIGLOT_SMALL["env_kwargs"], "train_unlabelled": 2},
     },
-    "masked k-means, trained": SEMI_DISTRACTORS_SMALL,
+    "trained with distractors: masked": SEMI_DISTRACTORS_SMALL,
 }
 PUBLISHED = {"distractor cluster, unlabelled": 97.68}
 COMPARED = (
     ("soft k-means", "ProtoNet", "unlabelled"),
-    ("soft k-means, trained", "ProtoNet", "unlabelled"),
+    ("trained with unlabelled images: soft", "ProtoNet", "unlabelled"),
     ("soft k-means", "ProtoNet", "unlabelled and distractors"),
     ("masked k-means", "ProtoNet", "unlabelled and distractors"),
     ("masked k-means", "soft k-means", "unlabelled and distractors"),
-    ("masked k-means, trained", "ProtoNet", "unlabelled and distractors"),
-    ("masked k-means, trained", "masked k-means", "unlabelled and distractors"),
+    ("trained with distractors: masked", "ProtoNet", "unlabelled and distractors"),
+    ("trained with distractors: masked", "masked k-means", "unlabelled and distractors"),
 )
 
 
