@@ -14,6 +14,7 @@ import metarl
 from metarl import registry, rules
 from metarl.adapters import ReadingAdapter
 from metarl.commands import crossings, report
+from metarl.commands import measure as measuring
 from metarl.commands.costs import Cost, costs
 from metarl.commands.measure import measure, run_of
 from metarl.commands.run import Run
@@ -381,6 +382,16 @@ def test_costs_are_of_the_exam_s_tasks():
     assert found["ms to predict"] > 0
     assert {shape[:2] for shape in shapes if shape != "query"} == {(1, 6)}
     assert len(shapes) == 2 * 21  # each once before it is timed
+
+
+def test_costs_of_one_exam_are_measured_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr("metarl.commands.measure.costs", lambda agent, exam: asked.append(exam) or COSTS)
+    names = get_args(Cost)
+    row = Row("r", {}, tuple(Cell(name, exam=Exam(3), cost=name) for name in names))
+    numbers = measuring.read(Fake(Run.of({"agent": "maml"}), []), row, False, Table("t", [row]), "")
+    assert numbers == {name: Measured(COSTS[name], stopped=False) for name in names}
+    assert asked == [Exam(3)]
 
 
 def test_a_matrix_has_a_line_for_what_stands_before_the_comma():

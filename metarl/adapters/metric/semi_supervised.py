@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metarl.adapters.metric.prototypes import Prototypes
 from metarl.adapters.reading import Support
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import require_whole
 
 HIDDEN = 20
 """Hidden units of the network that predicts masks, as in the authors' code."""
@@ -47,10 +47,8 @@ class SoftKMeans(Prototypes):
 
     def __init__(self, refinements: int = 1) -> None:
         super().__init__("squared-euclidean")
-        require_positive(refinements=refinements)
-        if int(refinements) != refinements:
-            raise ConfigError(f"refinements={refinements!r} must be a whole number")
-        self.refinements = int(refinements)
+        require_whole(refinements=refinements)
+        self.refinements = refinements
 
     def read(self, support: Support) -> Tensor:
         """Return the refined prototypes, shape (ways, features)."""
