@@ -407,6 +407,15 @@ def test_a_matrix_has_a_line_for_what_stands_before_the_comma():
     ]
 
 
+def test_memories_of_the_table_of_learners_hold_what_they_are_trained_and_tested_with():
+    rows = [row for row in registry.TABLES.load("learners-on-omniglot").runs() if row.settings["agent"] == "mann"]
+    assert len(rows) == 2
+    for row in rows:
+        family = row.settings["env_kwargs"]
+        for shown in (family, *(cell.exam.env_kwargs for cell in row.cells)):
+            assert shown["ways"] * max(shown.get("shots", 1), max(c.exam.instances for c in row.cells)) < row.settings["slots"]
+
+
 def test_a_wide_matrix_is_printed_in_parts_that_fit_a_terminal():
     columns = [f"{shots}-shot" for shots in range(1, 7)]
     cells = [Cell(f"A, {column}", 98.8) for column in columns] + [Cell("B, 1-shot", 98.8)]
