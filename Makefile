@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo check test mutants lint types format clean
+.PHONY: demo install check test mutants lint types format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed  ## meta-train Meta-SGD on 2D navigation and show what it learned
 	rm -rf runs/demo
 	$(BIN)/metarl train navigation-demo --run-dir runs/demo
+
+install: $(VENV)/.installed  ## install into .venv
 
 check: lint types  ## pass what is quick: style, types and the fast tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

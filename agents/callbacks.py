@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from time import process_time
 
+import torch
 from rich import get_console
 from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
@@ -67,17 +68,18 @@ class StopAfter(BaseCallback):
     an equal budget. How many outer steps that makes depends on the machine: ``agent.iteration`` says it.
 
     Args:
-        minutes: of processor time of this process since learning began.
+        minutes: of processor time since learning began; of several processes the mean, so that all end with the same step.
     """
 
     def __init__(self, minutes: float) -> None:
         super().__init__()
         require_positive(minutes=minutes)
         self._seconds = 60 * minutes
-        self._end = float("inf")
+        self._start = float("inf")
 
     def _on_training_start(self) -> None:
-        self._end = process_time() + self._seconds
+        self._start = process_time()
 
     def _on_step(self) -> bool:
-        return process_time() < self._end
+        spent = torch.tensor(process_time() - self._start, dtype=torch.float64, device=self.model.device)
+        return processes.mean(spent).item() < self._seconds

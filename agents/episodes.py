@@ -240,8 +240,9 @@ class EpisodeSource(Source):
         )
         if ours != theirs:
             raise ConfigError(
-                f"env={env} has inputs and outputs of shape {theirs}; this agent was made for {ours}: "
-                "give it the same image size and ways"
+                f"env={name_of(env)} has inputs of shape {theirs[0]} and {theirs[1]} outputs; this agent was made for "
+                f"{ours[0]} and {ours[1]}: give it the same image size and ways, or use an agent that compares features, such "
+                "as ProtoNet"
             )
         return other
 

@@ -6,6 +6,7 @@ from metarl.adapters import Matching, SupportReader
 from metarl.adapters.metric import Distance, SoftmaxOver
 from metarl.agents.metric import MetricAgent, MetricOptions
 from metarl.agents.pictures import Pictures, Unseen, attention
+from metarl.errors import ConfigError
 
 
 class MatchingNet(MetricAgent):
@@ -29,6 +30,11 @@ class MatchingNet(MetricAgent):
         """Embed support examples in the context of all by a bidirectional LSTM, and queries in theirs by attention."""
         processing_steps: int = 3
         """K, how often a query's embedding reads the support set under full context; 0 leaves queries as they are."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.processing_steps != 3 and not self.full_context:
+                raise ConfigError(f"processing_steps={self.processing_steps} has no effect without full_context=True")
 
     def make_reader(self, features: int, outputs: int) -> SupportReader:
         """Return attention by the chosen distance."""

@@ -31,7 +31,7 @@ class RelationNet(MetricAgent):
         if isinstance(policy, str):
             given = options.get("policy_kwargs") or {}
             pools = {"pools": 2} if policy == "Conv4" else {}
-            options["policy_kwargs"] = {**pools, **given, "head": "maps"}
+            options["policy_kwargs"] = {"head": "maps", **pools, **given}
         super().__init__(policy, *args, **options)
 
     def make_reader(self, features: int, outputs: int) -> SupportReader:

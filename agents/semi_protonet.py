@@ -37,7 +37,7 @@ class SemiProtoNet(ReadingAgent):
         refinement: Refinement = "soft"
         """How unlabelled images count: soft (k-means), distractor-cluster (one cluster more) or masked (by learned masks)."""
         refinements: int = 1
-        """How many times prototypes are refined; the paper found one to do."""
+        """How many times prototypes are refined; the paper found one to do. 0 is what the others are compared with."""
 
     def make_reader(self, features: int, outputs: int) -> SupportReader:
         """Return prototypes that are refined as chosen."""

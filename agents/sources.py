@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -152,7 +154,19 @@ def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym
         ours = [known for known in gym.registry if known.startswith("metarl/")]
         raise unknown_name("env", name, near + [known for known in ours if known not in near]) from error
     except TypeError as error:
+        if unexpected := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
+            raise unknown_name(f"env_kwargs' entry for {env}", unexpected[1], _arguments_of(env)) from error
         raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} does not fit {env}: {error}") from error
+
+
+def _arguments_of(env: str) -> list[str]:
+    """Return the names of the arguments that a family's class and its bases take."""
+    entry = gym.spec(env).entry_point
+    made = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry
+    kinds = [kind.__init__ for kind in made.__mro__ if "__init__" in vars(kind)] if isinstance(made, type) else [made]
+    parameters = [parameter for kind in kinds for parameter in inspect.signature(kind).parameters.values()]  # type: ignore[arg-type]
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sorted({one.name for one in parameters if one.kind in named} - {"self", "images", "splits"})
 
 
 def name_of(env: gym.Env[Any, Any]) -> str:

@@ -13,7 +13,7 @@ from metarl.agents.options import Options as CommonOptions
 from metarl.agents.pictures import Pictures, Unseen
 from metarl.agents.sources import Source, name_of
 from metarl.agents.trajectories import TrajectorySource
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 from metarl.learner import Learner
 from metarl.problems import Problem, Rollouts
 from metarl.sampling.distributions import Distribution
@@ -30,9 +30,7 @@ class TrialOptions(CommonOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(episodes=self.episodes)
-        if int(self.episodes) != self.episodes:
-            raise ConfigError(f"episodes={self.episodes!r} must be a whole number")
+        require_whole(episodes=self.episodes)
 
 
 class TrialAgent(Agent):

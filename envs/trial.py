@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import flatdim, flatten
 from gymnasium.utils import RecordConstructorArgs
 
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 from metarl.tasks import Array
 
 
@@ -32,7 +32,7 @@ class Trial(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def __init__(self, env: gym.Env[Any, Any], episodes: int = 1) -> None:
         RecordConstructorArgs.__init__(self, episodes=episodes)
         gym.Wrapper.__init__(self, env)
-        require_positive(episodes=episodes)
+        require_whole(episodes=episodes)
         actions = env.action_space
         if not isinstance(actions, (gym.spaces.Box, gym.spaces.Discrete)):
             raise ConfigError(f"env: the action space {actions} is neither Box nor Discrete, and no other is supported")

@@ -50,6 +50,14 @@ def require_positive(**fields: float) -> None:
             raise ConfigError(f"{field}={value!r} must be {'above zero' if _is_number(value) else 'a number above zero'}")
 
 
+def require_whole(**fields: float) -> None:
+    """Raise ConfigError for the first field whose value is not a whole number above zero, of a whole number's type."""
+    for field, value in fields.items():
+        require_positive(**{field: value})
+        if not isinstance(value, (int, np.integer)):
+            raise ConfigError(f"{field}={value!r} must be a whole number, such as {max(1, round(value))}")
+
+
 def require_between(low: float, high: float, **fields: float) -> None:
     """Raise ConfigError for the first field whose value lies outside [low, high]."""
     for field, value in fields.items():

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from metarl.errors import ConfigError, require_positive, unknown_name
+from metarl.errors import ConfigError, require_positive, require_whole, unknown_name
 
 Init = Literal["glorot", "truncated-normal", "torch"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU}
@@ -48,7 +48,7 @@ def mlp(
         raise unknown_name("activation", activation, ACTIVATIONS)
     if init not in INITS:
         raise unknown_name("init", init, INITS)
-    require_positive(inputs=inputs, outputs=outputs, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+    require_whole(inputs=inputs, outputs=outputs, **{f"hidden[{i}]": width for i, width in enumerate(hidden)})
     layers: list[nn.Module] = with_bias_transformation(bias_transformation)
     sizes = [inputs + bias_transformation, *hidden, outputs]
     for fan_in, fan_out in pairwise(sizes):
@@ -80,7 +80,7 @@ class BiasTransformation(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        require_positive(bias_transformation=size)
+        require_whole(bias_transformation=size)
         self.vector = nn.Parameter(torch.zeros(size))
 
     def forward(self, inputs: Tensor) -> Tensor:

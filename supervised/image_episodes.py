@@ -239,6 +239,11 @@ class ImageEpisodes(EpisodeEnv):
             shots = int(torch.randint(low, high + 1, (), generator=generator, device=generator.device))
         sizes = self.sizes_of(split)._replace(shots=shots)
         same = sizes == self.sizes.shown  # a subclass may say what the data are by draw_episodes alone
+        if not same and type(self).draw_episodes is not ImageEpisodes.draw_episodes:
+            raise ConfigError(
+                f"{type(self).__name__} says by draw_episodes what its data are, which has the sizes that are shown: leave out "
+                "train_shots, train_queries and train_unlabelled, or override draw_split_episodes too"
+            )
         episodes = self.draw_episodes(tasks, generator) if same else self._sampler.draw_episodes(tasks, sizes, generator)
         if split == "train" and self.distortions == "affine":
             support, query = (

@@ -112,6 +112,7 @@ class ImageSampler:
             return (
                 f"{shots}={sizes.shots} and {queries}={sizes.queries} need {needed} {kind} of a class, but "
                 f"{self.images.names[rows[int(labelled.argmin())]]}{where} has {int(labelled.min())}: lower one of them"
+                + ("" if self.labels.fraction == 1 else ", or raise labelled")
             )
         if int(left.min()) < sizes.unlabelled:
             return (

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.errors import ConfigError, require_between, require_positive, unknown_name
+from metarl.errors import ConfigError, require_between, require_whole, unknown_name
 from metarl.networks import ACTIVATIONS, CosineHead, Init, mlp, with_bias_transformation
 from metarl.normalisation import BatchNorm
 
@@ -36,6 +36,8 @@ def regressor(
         raise unknown_name("head", head, ["linear", "none"])
     inputs = math.prod(input_shape)
     if head == "none":
+        if not hidden:
+            raise ConfigError(f"hidden={hidden!r} leaves no layer to end in: give at least one width")
         body = mlp(inputs, hidden[-1], hidden[:-1], activation, init, bias_transformation=bias_transformation)
         return nn.Sequential(*body, ACTIVATIONS[activation]())
     return mlp(inputs, outputs, hidden, activation, init, bias_transformation=bias_transformation)
@@ -80,7 +82,7 @@ def conv4(
             transformation without a linear head.
     """
     channels, *size = input_shape
-    require_positive(filters=filters)
+    require_whole(filters=filters)
     require_between(0, 4, pools=pools)
     if downsampling not in get_args(Downsampling):
         raise unknown_name("downsampling", downsampling, get_args(Downsampling))
@@ -117,7 +119,7 @@ def perceptron(
     """Return MAML's network without convolutions: layers with batch-norm and ReLU, 256-128-64-64; a head as ``conv4``'s."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     features = math.prod(input_shape)
-    require_positive(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+    require_whole(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
     for layer, width in enumerate(hidden, start=1):
         layers |= {f"linear{layer}": nn.Linear(features, width), f"norm{layer}": BatchNorm(width), f"relu{layer}": nn.ReLU()}
         features = width
@@ -155,7 +157,7 @@ def koch(
     channels, *size = input_shape
     if len(filters) != len(KOCH_KERNELS):
         raise ConfigError(f"filters={tuple(filters)!r} must be {len(KOCH_KERNELS)} numbers, one for each convolution")
-    require_positive(hidden=hidden, **{f"filters[{i}]": width for i, width in enumerate(filters)})
+    require_whole(hidden=hidden, **{f"filters[{i}]": width for i, width in enumerate(filters)})
     if init not in ("koch", "torch"):
         raise unknown_name("init", init, ["koch", "torch"])
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -225,7 +227,7 @@ def resnet12(
         ConfigError: an image too small to be halved once a block.
     """
     channels, *size = input_shape
-    require_positive(**{f"filters[{i}]": width for i, width in enumerate(filters)})
+    require_whole(**{f"filters[{i}]": width for i, width in enumerate(filters)})
     if min(size) < 2 ** len(filters):
         raise ConfigError(f"input_shape={tuple(input_shape)} is too small for {len(filters)} residual blocks")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -253,7 +255,7 @@ def _with_head(
         raise ConfigError("head='maps': this network has no feature maps; choose one of convolutions, such as Conv4")
     layers.setdefault("flatten", nn.Flatten())
     if hidden is not None:
-        require_positive(hidden=hidden)
+        require_whole(hidden=hidden)
         layers["hidden"] = nn.Linear(features, hidden)
         features = hidden
     if bias_transformation and head != "linear":
@@ -262,6 +264,6 @@ def _with_head(
         layers["bias_transformation"] = layer
         features += bias_transformation
     if head != "none":  # made last, so that it takes no random numbers from the other layers
-        require_positive(outputs=outputs)
+        require_whole(outputs=outputs)
         layers["head"] = CosineHead(features, outputs, scale) if head == "cosine" else nn.Linear(features, outputs)
     return nn.Sequential(layers)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import require_whole
 from metarl.supervised.episodes import EpisodeEnv
 from metarl.supervised.networks import linear
 from metarl.tasks import Array, Episodes, Examples, Split
@@ -53,9 +53,7 @@ class Quadratics(EpisodeEnv):
     output_size: ClassVar[int] = 1  # type: ignore[misc]
 
     def __init__(self, dimensions: int = 10) -> None:
-        require_positive(dimensions=dimensions)
-        if int(dimensions) != dimensions:
-            raise ConfigError(f"dimensions={dimensions!r} must be a whole number")
+        require_whole(dimensions=dimensions)
         super().__init__(dimensions, dimensions)
         self.dimensions = dimensions
         self.input_shape = (dimensions,)

@@ -393,11 +393,12 @@ def test_values_are_learned_from_their_predecessors(cls):
     ("options", "says"),
     [
         ({"slots": 4, "reads": 1}, "slots=4 hold no 4 support examples and a query: give at least 5, or fewer shots"),
-        ({"slots": 2, "reads": 3}, r"reads=3 must lie in \[1, 2\]"),
+        ({"slots": 2, "reads": 3}, "slots=2 are fewer than the reads=3"),
         ({"decay": 1.5}, r"decay=1\.5 must lie in \[0, 1\]"),
         ({"start": "asociative"}, "start='asociative' is not known: did you mean 'associative'"),
         ({"start": "associative", "reads": 1}, "start='associative' needs two heads and two units, not reads=1 and hidden=5"),
         ({"width": 0}, "width=0 must be above zero"),
+        ({"slots": 8.0}, r"slots=8\.0 must be a whole number, such as 8"),
         ({"hidden": 0}, "hidden=0 must be above zero"),
         ({"loss_on": "query"}, "loss_on='query' is not known: did you mean 'queries'"),
         ({"env_kwargs": {"train_ways": 3}}, "train_ways=3 differs from ways=2"),

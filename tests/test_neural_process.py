@@ -140,5 +140,7 @@ def test_bad_input_is_named():
         metarl.NeuralProcess("MLP", "tests/Images-v0", policy_kwargs={"hidden": (4,)}, device="cpu")
     with pytest.raises(ConfigError, match="attention='dots' is not known: did you mean 'dot'"):
         reader("dots")
-    with pytest.raises(ConfigError, match="must be above zero"):
+    with pytest.raises(ConfigError, match="representation=0 must be above zero"):
         reader("none", representation=0)
+    with pytest.raises(ConfigError, match=r"hidden=\(\) leaves no layer to end in: give at least one width"):
+        small("neural process", policy_kwargs={"hidden": ()})

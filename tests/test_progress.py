@@ -11,7 +11,7 @@ from metarl.errors import ConfigError
 
 
 class Model:
-    iteration = num_timesteps = 0
+    iteration, num_timesteps, device = 0, 0, "cpu"
 
     def summary(self):
         return f"loss {self.iteration}.00 -> 0.50"
@@ -69,5 +69,7 @@ def test_learning_stops_after_so_many_minutes_of_the_process(monkeypatch):
     for now[0] in (101.0, 129.0, 130.5):
         goes_on.append(stop.on_step())
     assert goes_on == [True, True, False]
+    monkeypatch.setattr(callbacks.processes, "mean", lambda spent: spent - 1)  # of several processes, all end together
+    assert stop.on_step()
     with pytest.raises(ConfigError, match="minutes=0 must be above zero"):
         callbacks.StopAfter(0)

@@ -127,6 +127,7 @@ def test_maps_are_what_the_features_are_made_of(network, shape):
         (lambda: Relation(SHAPE, filters=0), "filters=0 must be above zero"),
         (lambda: Relation(SHAPE, hidden=-1), "hidden=-1 must be above zero"),
         (lambda: agent(policy="MLP", policy_kwargs={}), "head='maps': this network has no feature maps"),
+        (lambda: agent(policy_kwargs={"filters": 2, "pools": 0, "head": "linear"}), "its network has no head: leave it out"),
         (lambda: agent(policy_kwargs={"filters": 2, "pools": 1}), r"embeddings of shape \(2, 2, 2\) are no feature maps of at"),
         (
             lambda: agent(policy=nn.Sequential(nn.Flatten(), nn.Linear(16, 3))),

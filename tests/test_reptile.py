@@ -195,6 +195,14 @@ def test_seeds_side_by_side_are_one_more_batched_axis(monkeypatch):
         assert ours.outer_state == theirs.outer_state
 
 
+def test_seeds_that_drew_other_shots_are_taken_in_turn():
+    options = {"env_kwargs": {"train_shots": (1, 2)}, "policy_kwargs": {"hidden": (4,)}, "dtype": "float64", "device": "cpu"}
+    together, alone = ([metarl.Reptile("MLP", "tests/Images-v0", seed=seed, **options) for seed in range(3)] for _ in range(2))
+    learn_side_by_side(together, 4)
+    for ours, theirs in zip(together, alone, strict=True):
+        torch.testing.assert_close(ours.meta["theta"], theirs.learn(4, log_interval=9).meta["theta"], rtol=0, atol=1e-12)
+
+
 def test_one_that_is_not_finite_stops_alone():
     agents = [small("Reptile", seed=seed) for seed in range(3)]
     agents[1].meta["theta"] = torch.full_like(agents[1].meta["theta"], torch.inf)

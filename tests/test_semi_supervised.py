@@ -191,7 +191,12 @@ def test_the_order_of_examples_is_of_no_account(kind):
     torch.testing.assert_close(made.read(moved), made.read(given), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("refinements", [0, -1, 1.5])
+def test_prototypes_that_are_not_refined_are_those_of_the_support_set():
+    support = Support(torch.tensor([[0.0], [4.0]]), torch.eye(2), torch.arange(2), (torch.tensor([[6.0]]),))
+    assert SoftKMeans(0).read(support).tolist() == [[0.0], [4.0]]
+
+
+@pytest.mark.parametrize("refinements", [-1, 1.5])
 def test_a_number_of_refinements_that_cannot_be_is_named(refinements):
     with pytest.raises(ConfigError, match=f"refinements={refinements}"):
         SoftKMeans(refinements)

@@ -116,7 +116,9 @@ def test_a_support_set_that_is_too_long_is_refused():
     [
         ({"length": 1}, "length=1 leaves no room for a support example"),
         ({"start": "asociative"}, "start='asociative' is not known: did you mean 'associative'"),
+        ({"length": "7"}, "length='7' must be a number above zero"),
         ({"filters": 0}, "filters=0 must be above zero"),
+        ({"filters": 2.5}, r"filters=2\.5 must be a whole number, such as 2"),
         ({"key_sizes": (4, 0)}, r"key_sizes\[1\]=0 must be above zero"),
         ({"value_sizes": (4, -1)}, r"value_sizes\[1\]=-1 must be above zero"),
         ({"key_sizes": (4,)}, r"key_sizes=\(4,\) and value_sizes=\(3, 4\) must be as many"),
@@ -133,6 +135,10 @@ def test_other_ways_are_refused():
         small("SNAIL", env_kwargs={"ways": 2, "train_ways": 4, "shots": 1})
     with pytest.raises(ConfigError, match="give it the same image size and ways"):
         small("SNAIL").evaluate(2, env_kwargs={"ways": 1, "shots": 1})
+    agent = small("SNAIL")
+    observation, _ = agent.env.reset(seed=0)
+    with pytest.raises(ConfigError, match="ways=3 differ from the 2 that SNAIL was made for"):
+        agent.adapt({**observation, "support_targets": np.array([0, 1, 2, 2])})
 
 
 @pytest.mark.parametrize("kind", ["SNAIL", "SNAIL on sine waves"])

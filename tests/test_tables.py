@@ -14,6 +14,7 @@ import metarl
 from metarl import registry, rules
 from metarl.adapters import ReadingAdapter
 from metarl.commands import crossings, report
+from metarl.commands import measure as measuring
 from metarl.commands.costs import Cost, costs
 from metarl.commands.measure import measure, run_of
 from metarl.commands.run import Run
@@ -389,6 +390,16 @@ def test_costs_are_of_the_exam_s_tasks():
     assert len(shapes) == 2 * 21  # each once before it is timed
 
 
+def test_costs_of_one_exam_are_measured_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr("metarl.commands.measure.costs", lambda agent, exam: asked.append(exam) or COSTS)
+    names = get_args(Cost)
+    row = Row("r", {}, tuple(Cell(name, exam=Exam(3), cost=name) for name in names))
+    numbers = measuring.read(Fake(Run.of({"agent": "maml"}), []), row, False, Table("t", [row]), "")
+    assert numbers == {name: Measured(COSTS[name], stopped=False) for name in names}
+    assert asked == [Exam(3)]
+
+
 def test_a_matrix_has_a_line_for_what_stands_before_the_comma():
     cells = [Cell("A, 1-shot", 98.8), Cell("A, size", exam=Exam(), cost="parameters"), Cell("B, long, 1-shot")]
     table = Table("t", [Row("r", {}, tuple(cells))], columns=("1-shot", "5-shot", "size"))
@@ -400,6 +411,15 @@ def test_a_matrix_has_a_line_for_what_stands_before_the_comma():
         ["A", "97.0 ±0.5 (98.8)", "112,345"],
         ["B, long", "-", ""],
     ]
+
+
+def test_memories_of_the_table_of_learners_hold_what_they_are_trained_and_tested_with():
+    rows = [row for row in registry.TABLES.load("learners-on-omniglot").runs() if row.settings["agent"] == "mann"]
+    assert len(rows) == 2
+    for row in rows:
+        family = row.settings["env_kwargs"]
+        for shown in (family, *(cell.exam.env_kwargs for cell in row.cells)):
+            assert shown["ways"] * max(shown.get("shots", 1), max(c.exam.instances for c in row.cells)) < row.settings["slots"]
 
 
 def test_a_wide_matrix_is_printed_in_parts_that_fit_a_terminal():

@@ -181,7 +181,7 @@ def test_evaluation_is_by_episode():
     assert "in episode 3:" in str(evaluation)
     assert agent().evaluate(3, steps=1).values.shape == (3, 2)
     assert agent().evaluate(3, steps=4).values.shape == (3, 5)
-    with pytest.raises(ConfigError, match=r"steps=3: SNAILPolicy has room for 3 episodes .* give at most 2"):
+    with pytest.raises(ConfigError, match=r"steps=3: SNAILPolicy has room for 3 episodes.* give at most 2"):
         snail().evaluate(3, steps=3)
 
 

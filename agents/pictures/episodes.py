@@ -127,5 +127,5 @@ def _filters(name: str, weight: torch.Tensor) -> Figure:
     for ax, kernel in zip(figure.axes, weight, strict=False):
         image = (kernel / reach + 1) / 2
         ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
-    figure.suptitle(f"Filters of {name.rpartition('.')[0]} before adaptation (grey: zero)", fontsize="medium")
+    figure.suptitle(f"Filters of {name.rpartition('.')[0]}, the same for every task at first (grey: zero)", fontsize="medium")
     return figure

@@ -18,8 +18,7 @@ from metarl.problems.base import Apply, Problem, State, Tasks
 
 Meta = dict[str, Tensor]
 """The meta-parameters: ``"theta"``, shape (P,); ``"shared"``, shape (S,); ``"rule.<name>"`` or ``"reader.<name>"`` for an
-update rule's or a reader's own; and
-``"running.<name>"``, averages that normalisation layers keep, which no outer loop moves."""
+update rule's or a reader's own; and ``"running.<name>"``, averages of normalisation layers, which no outer loop moves."""
 Adapted = Any
 """What became of tasks: any pytree of tensors with the task axis first."""
 RUNNING = "running."

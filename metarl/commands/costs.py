@@ -1,6 +1,7 @@
 """What a learner costs: its size, and the time to adapt to a task and to predict."""
 
 from collections.abc import Callable
+from contextlib import closing
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,11 +23,11 @@ def costs(agent: "Agent", exam: "Exam") -> dict[Cost, float]:
 
     from metarl.adapters.base import learned
 
-    source = agent.source.elsewhere(agent.changed_env(exam.env_kwargs), agent.follows_ways)
-    adapter = agent.over(source.problem)
-    generator = torch.Generator(agent.device).manual_seed(0)
-    tasks = source.sample(1, "test", generator)
-    with torch.no_grad():
+    with closing(agent.changed_env(exam.env_kwargs)) as env, torch.no_grad():
+        source = agent.source.elsewhere(env, agent.follows_ways)
+        adapter = agent.over(source.problem)
+        generator = torch.Generator(agent.device).manual_seed(0)
+        tasks = source.sample(1, "test", generator)
         adapted = adapter.adapt(agent.meta, tasks, generator, exam.steps).adapted[-1]
         query = source.problem.collect(adapter.together(agent.meta, adapted), tasks, "query", generator)
         to_adapt = _milliseconds(lambda: adapter.adapt(agent.meta, tasks, generator, exam.steps), agent.device)

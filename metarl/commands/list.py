@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.errors import unknown_name
-from metarl.registry import REGISTRIES, TABLES, Entry
+from metarl.registry import PRESETS, REGISTRIES, TABLES, Entry
 
 HEADINGS = {
     "agents": "agents (metarl train --agent)",
@@ -26,7 +26,7 @@ class List:
     """Name the agents, adapters, outer loops, rules, families, networks, presets and tables; or one sort; or a table's rows."""
 
     what: tyro.conf.Positional[str] = ""
-    """One sort of them, such as agents, or the name of a table."""
+    """One sort of them, such as agents, or the name of a table or a preset, whose settings are shown."""
     markdown: bool = False
     """Print everything with all options as the page docs/reference.md."""
 
@@ -39,8 +39,14 @@ def main(arguments: list[str]) -> int:
         print(reference(), end="")
         return 0
     if what and what not in REGISTRIES:
+        if what in PRESETS:
+            preset = PRESETS[what]
+            console.print(f"{what}: {preset.line} (metarl train {what})", markup=False, highlight=False, soft_wrap=True)
+            for name, value in preset.load().items():
+                console.print(f"  {name} = {value!r}", markup=False, highlight=False, soft_wrap=True)
+            return 0
         if what not in TABLES:
-            raise unknown_name("what", what, [*REGISTRIES, *TABLES])
+            raise unknown_name("metarl list", what, [*REGISTRIES, *TABLES, *PRESETS])
         console.print(f"rows of {what} (metarl train {what}/ROW)")
         for row in TABLES.load(what).runs():
             console.print(f"  {row.name}", markup=False, highlight=False, soft_wrap=True)

@@ -1,14 +1,16 @@
 """Measuring a row of a table: its run is trained, at a fraction of its length, and its cells are read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from metarl.commands.costs import costs
+from metarl.commands.costs import Cost, costs
 from metarl.commands.run import Run
 from metarl.commands.table import Exam, Measured, Numbers, Row, Table
 from metarl.errors import NonFiniteError
+
+Result = TypeVar("Result")
 
 
 def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Numbers]:
@@ -52,19 +54,27 @@ def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Number
     """Return what a row's cells say of a trained agent, at its best validation if there was one."""
     numbers: Numbers = {}
     evaluations: list[tuple[Exam, Any]] = []
+    measured_costs: list[tuple[Exam, Mapping[Cost, float]]] = []
     for cell in row.cells:
         if cell.exam is None:
             numbers[cell.name] = Measured(_best(agent), stopped=stopped)
             continue
         if cell.cost is not None:
-            numbers[cell.name] = Measured(costs(agent, cell.exam)[cell.cost], stopped=stopped)
+            found = _once(measured_costs, cell.exam, lambda exam: costs(agent, exam))
+            numbers[cell.name] = Measured(found[cell.cost], stopped=stopped)
             continue
-        evaluation = next((evaluation for exam, evaluation in evaluations if exam == cell.exam), None)
-        if evaluation is None:
-            evaluation = _evaluate(agent.restore_best(), cell.exam, table, root)
-            evaluations.append((cell.exam, evaluation))
+        evaluation = _once(evaluations, cell.exam, lambda exam: _evaluate(agent.restore_best(), exam, table, root))
         numbers[cell.name] = Measured.of(evaluation, cell, stopped)
     return numbers
+
+
+def _once(kept: list[tuple[Exam, Result]], exam: Exam, sit: Callable[[Exam], Result]) -> Result:
+    """Return what an exam gave, which is sat now if it was not yet."""
+    for other, result in kept:
+        if other == exam:
+            return result
+    kept.append((exam, sit(exam)))
+    return kept[-1][1]
 
 
 def _learn(agent: Any, run: Run, validate_every: int, minutes: float | None) -> bool:

@@ -1,5 +1,6 @@
 """metarl reproduce: run a published table, and print the paper's numbers beside ours, cell by cell."""
 
+import difflib
 import json
 import shlex
 from collections.abc import Generator, Sequence
@@ -64,8 +65,9 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"picture={asked.picture}: {asked.table} has none")
     rows = [row for row in table.runs() if any(part in row.name for part in asked.only.split("|"))]
     if not rows:
-        names = ", ".join(row.name for row in table.runs())
-        raise ConfigError(f"only={asked.only!r} leaves no row of {asked.table}; rows: {names}")
+        near = difflib.get_close_matches(asked.only, [row.name for row in table.runs()], n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ConfigError(f"only={asked.only!r} leaves no row of {asked.table}: {hint}`metarl list {asked.table}` names them")
     if table.needs_root:
         require_data(rows, asked.root)
     seeds = range(asked.first_seed, asked.first_seed + count)

@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
 from metarl.errors import ConfigError, NonFiniteError, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
-from metarl.outer.meta_gradient import Batch, meta_gradient
+from metarl.outer.meta_gradient import Batch, meta_gradient, of_one_shape
 from metarl.outer.optimisers import COUNTS, ELEMENTWISE, Optimiser, OptimiserState
 from metarl.outer.vectors import limited, stacked, total_norm
 
@@ -110,7 +109,7 @@ class GradientDescent(OuterLoop):
         generators: list[torch.Generator],
     ) -> list[tuple[Outcome, State] | NonFiniteError]:
         """Return what ``improve`` gives for each of several runs: one more batched axis, if the optimiser allows."""
-        if self.optimizer not in ELEMENTWISE or processes.count() > 1 or not _of_one_shape(batches):
+        if self.optimizer not in ELEMENTWISE or processes.count() > 1 or not of_one_shape(batches):
             return super().improve_together(adapter, metas, states, batches, generators)
         meta, experiences, query = (
             stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
@@ -151,12 +150,6 @@ class GradientDescent(OuterLoop):
         scale = 1.0 if self.halve_every is None else 0.5 ** (state["steps"] // self.halve_every)
         moved, optimiser = self._optimiser.step(learned(meta), gradients, state["optimizer"], scale)
         return {**meta, **moved}, {"optimizer": optimiser, "steps": state["steps"] + 1}
-
-
-def _of_one_shape(batches: list[Batch]) -> bool:
-    """Return whether the runs' experience can be one tensor; not where runs drew other numbers of shots."""
-    shapes = {tuple(leaf.shape for leaf in tree_leaves((batch.experiences, batch.query))) for batch in batches}
-    return len(shapes) == 1
 
 
 def _stacked_state(states: list[State]) -> State:

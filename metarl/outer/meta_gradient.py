@@ -1,12 +1,13 @@
 """The meta-gradient: the query loss after an adaptation, differentiated by every meta-parameter."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import grad_and_value
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from metarl.adapters.base import Adaptation, Adapter, Meta, learned, unneeded
 from metarl.problems.base import Tasks
@@ -27,6 +28,12 @@ class Batch:
     query: Any
     count: int
     adaptation: Adaptation | None = None
+
+
+def of_one_shape(batches: Sequence[Batch]) -> bool:
+    """Return whether several runs' experience can be one tensor; not where they drew other numbers of shots."""
+    shapes = {tuple(leaf.shape for leaf in tree_leaves((batch.experiences, batch.query))) for batch in batches}
+    return len(shapes) == 1
 
 
 def gather(adapter: Adapter, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Batch:

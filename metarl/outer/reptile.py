@@ -14,10 +14,10 @@ from torch import Tensor
 from metarl import processes
 from metarl.adapters import Adapter, GradientAdapter
 from metarl.adapters.base import Adapted, Meta
-from metarl.errors import ConfigError, NonFiniteError, require_between, require_positive
+from metarl.errors import ConfigError, NonFiniteError, require_between, require_positive, require_whole
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
-from metarl.outer.meta_gradient import Batch
+from metarl.outer.meta_gradient import Batch, of_one_shape
 from metarl.outer.vectors import stacked
 
 
@@ -48,9 +48,7 @@ class Reptile(OuterLoop):
         require_positive(fraction=self.fraction)
         require_between(0, 1, fraction=self.fraction)
         if self.anneal_over is not None:
-            require_positive(anneal_over=self.anneal_over)
-            if int(self.anneal_over) != self.anneal_over:
-                raise ConfigError(f"anneal_over={self.anneal_over!r} must be a whole number")
+            require_whole(anneal_over=self.anneal_over)
 
     @cached_property
     def _followed(self) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -111,8 +109,8 @@ class Reptile(OuterLoop):
         batches: list[Batch],
         generators: list[torch.Generator],
     ) -> list[tuple[Outcome, State] | NonFiniteError]:
-        """Return what ``improve`` gives for each of several runs; one more batched axis, unless they have adapted already."""
-        if batches[0].adaptation is not None or processes.count() > 1:
+        """Return what ``improve`` gives for each of several runs: one more batched axis, if they have not adapted already."""
+        if batches[0].adaptation is not None or processes.count() > 1 or not of_one_shape(batches):
             return super().improve_together(adapter, metas, states, batches, generators)
         experiences, queries = ([getattr(batch, part) for batch in batches] for part in ("experiences", "query"))
         parts = stacked(metas), stacked(experiences), stacked(queries)

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 from metarl import processes
 from metarl.adapters.base import Adaptation, Adapter, Meta, learned
 from metarl.adapters.gradient import GradientAdapter, Position
-from metarl.errors import CheckpointError, ConfigError, require_positive, unknown_name
+from metarl.errors import CheckpointError, ConfigError, require_positive, require_whole, unknown_name
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch
 from metarl.outer.optimisers import Optimiser
@@ -59,12 +59,9 @@ class TruncatedBackpropagation(OuterLoop):
     """Scale the meta-gradient down to this norm."""
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in ("unroll", "halve_every", "clip_norm")}
-        given = {name: value for name, value in given.items() if value is not None}
-        require_positive(**given)
-        for name in given.keys() - {"clip_norm"}:
-            if int(given[name]) != given[name]:
-                raise ConfigError(f"{name}={given[name]!r} must be a whole number")
+        require_whole(unroll=self.unroll, **({} if self.halve_every is None else {"halve_every": self.halve_every}))
+        if self.clip_norm is not None:
+            require_positive(clip_norm=self.clip_norm)
         if self.objective not in get_args(Objective):
             raise unknown_name("objective", self.objective, get_args(Objective))
         _ = self._optimiser  # its name and arguments are looked at now, not at the first step

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import require_positive, require_whole
 from metarl.learner import Layout
 from metarl.rules.base import State, UpdateRule
 from metarl.rules.preprocess import log_sign
@@ -44,10 +44,9 @@ class LearnedOptimiser(UpdateRule):
 
     def __init__(self, layout: Layout, hidden: int = 20, preprocess: bool = True, scale: float = 0.1) -> None:
         super().__init__(layout)
-        require_positive(hidden=hidden, scale=scale)
-        if int(hidden) != hidden:
-            raise ConfigError(f"hidden={hidden!r} must be a whole number")
-        self.hidden = int(hidden)
+        require_whole(hidden=hidden)
+        require_positive(scale=scale)
+        self.hidden = hidden
         self.preprocess = preprocess
         self.scale = scale
         self.numbers_per_coordinate = 2 * LAYERS * self.hidden

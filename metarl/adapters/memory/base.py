@@ -5,7 +5,18 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from metarl.adapters.reading import SupportReader, Targets
+from metarl.adapters.reading import Support, SupportReader, Targets
+from metarl.errors import ConfigError
+
+
+def require_targets(reader: SupportReader, support: Support, outputs: int) -> None:
+    """Raise ConfigError unless a support set's targets are of the size that a reader, whose inputs they are, was made for."""
+    size = support.columns.shape[1]
+    if size != outputs:
+        raise ConfigError(
+            f"ways={size} differ from the {outputs} that {type(reader).__name__} was made for: labels are inputs, so give as "
+            "many ways as in training"
+        )
 
 
 class MemoryReader(SupportReader):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 
 
 class CausalBlock(nn.Module, ABC):
@@ -214,10 +214,11 @@ def interleaved(inputs: int, length: int, filters: int, key_sizes: Sequence[int]
         value_sizes: of each attention block.
 
     Raises:
-        ConfigError: a size that is not positive, or other numbers of key and value sizes.
+        ConfigError: a size that is not a whole number above zero, or other numbers of key and value sizes.
     """
+    require_whole(filters=filters)
     for name, sizes in (("key_sizes", key_sizes), ("value_sizes", value_sizes)):
-        require_positive(filters=filters, **{f"{name}[{i}]": size for i, size in enumerate(sizes)})
+        require_whole(**{f"{name}[{i}]": size for i, size in enumerate(sizes)})
     if len(key_sizes) != len(value_sizes) or not key_sizes:
         raise ConfigError(
             f"key_sizes={tuple(key_sizes)} and value_sizes={tuple(value_sizes)} must be as many, one of each for each "

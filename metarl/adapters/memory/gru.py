@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metarl.adapters.memory.recurrent import RecurrentCore
-from metarl.errors import require_positive
+from metarl.errors import require_whole
 
 
 class GRUCore(RecurrentCore):
@@ -27,7 +27,7 @@ class GRUCore(RecurrentCore):
 
     def __init__(self, inputs: int, hidden: int = 256) -> None:
         super().__init__()
-        require_positive(inputs=inputs, hidden=hidden)
+        require_whole(inputs=inputs, hidden=hidden)
         self.outputs = hidden
         self.input_weights = nn.Parameter(torch.cat([nn.init.xavier_uniform_(torch.empty(hidden, inputs)) for _ in range(3)]))
         self.hidden_weights = nn.Parameter(torch.cat([nn.init.orthogonal_(torch.empty(hidden, hidden)) for _ in range(3)]))

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from metarl.adapters.memory.lstm import LSTMCore
 from metarl.adapters.memory.recurrent import RecurrentCore
-from metarl.errors import require_between, require_positive
+from metarl.errors import ConfigError, require_between, require_whole
 
 EMPTY = 1e-6
 """Every entry of the memory before the first write."""
@@ -64,7 +64,7 @@ class MANNCore(RecurrentCore):
             Danihelka 2014, eq. 5); without it, as in the paper, one row can weigh no more than $e^2$ times another.
 
     Raises:
-        ConfigError: a size that is not positive, more heads than slots, or a decay outside [0, 1].
+        ConfigError: a size that is not a whole number above zero, more heads than slots, or a decay outside [0, 1].
     """
 
     def __init__(
@@ -78,9 +78,12 @@ class MANNCore(RecurrentCore):
         sharpen: bool = False,
     ) -> None:
         super().__init__()
-        require_positive(hidden=hidden, slots=slots, width=width, reads=reads)
+        require_whole(hidden=hidden, slots=slots, width=width, reads=reads)
         require_between(0, 1, decay=decay)
-        require_between(1, slots, reads=reads)
+        if reads > slots:
+            raise ConfigError(
+                f"slots={slots} are fewer than the reads={reads}, which write one each: give more, or fewer reads"
+            )
         self.controller = LSTMCore(inputs, hidden, reads * width)
         self.heads = nn.Linear(hidden, reads * (2 * width + 1 + sharpen))
         self.outputs = hidden + reads * width

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metarl.adapters.memory.recurrent import LossOn, RecurrentCore, RecurrentReader
-from metarl.errors import require_positive
+from metarl.errors import require_whole
 
 FORGET_BIAS = 1.0
 """What the forget gate's bias starts with: a cell that keeps."""
@@ -29,12 +29,12 @@ class LSTMCore(RecurrentCore):
         feedback: the entries of what ``turn`` is given beside the hidden state, such as a memory's reads.
 
     Raises:
-        ConfigError: a size that is not positive.
+        ConfigError: a size that is not a whole number above zero.
     """
 
     def __init__(self, inputs: int, hidden: int = 200, feedback: int = 0) -> None:
         super().__init__()
-        require_positive(inputs=inputs, hidden=hidden)
+        require_whole(inputs=inputs, hidden=hidden)
         self.outputs = hidden
         reach = hidden**-0.5
         self.input_weights = nn.Parameter(torch.empty(4 * hidden, inputs).uniform_(-reach, reach))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metarl.adapters.reading import Support, SupportReader, Targets
-from metarl.errors import unknown_name
+from metarl.errors import require_whole, unknown_name
 from metarl.networks import mlp
 from metarl.problems.supervised import Loss
 
@@ -39,7 +39,7 @@ class NeuralProcess(SupportReader):
         attention: ``"none"``, the mean of the encodings; ``"dot"``, scaled dot-product attention to them.
 
     Raises:
-        ConfigError: a width that is not positive, or an unknown attention.
+        ConfigError: a width that is not a whole number above zero, or an unknown attention.
     """
 
     serves: ClassVar[Targets] = "values"
@@ -56,6 +56,7 @@ class NeuralProcess(SupportReader):
         super().__init__()
         if attention not in get_args(Aggregation):
             raise unknown_name("attention", attention, get_args(Aggregation))
+        require_whole(representation=representation)
         self.encoder = mlp(features + outputs, representation, hidden, init="torch")
         self.decoder = mlp(features + representation, 2 * outputs, hidden[::-1], init="torch")
         self.weighs = attention == "dot"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from metarl.adapters.memory.base import MemoryReader
+from metarl.adapters.memory.base import MemoryReader, require_targets
 from metarl.adapters.reading import Support
 from metarl.errors import ConfigError, unknown_name
 from metarl.problems.supervised import Loss
@@ -130,12 +130,8 @@ class RecurrentReader(MemoryReader):
         return criterion(torch.cat([kept.outputs, answers]), torch.cat([kept.targets, targets]))
 
     def _require_room(self, support: Support) -> None:
-        examples, outputs = support.columns.shape
-        if outputs != self.head.out_features:
-            raise ConfigError(
-                f"ways={outputs} differ from the {self.head.out_features} that {type(self).__name__} was made for: labels are "
-                "inputs, so give as many ways as in training"
-            )
+        require_targets(self, support, self.head.out_features)
+        examples = len(support.inputs)
         if self.core.capacity is not None and examples + 1 > self.core.capacity:
             raise ConfigError(
                 f"slots={self.core.capacity} hold no {examples} support examples and a query: give at least {examples + 1}, "

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from metarl.adapters.memory.association import Start, associate_by_attention
+from metarl.adapters.memory.base import require_targets
 from metarl.adapters.memory.causal import AttentionBlock, interleaved
 from metarl.adapters.reading import Support, SupportReader, Targets
-from metarl.errors import ConfigError, unknown_name
+from metarl.errors import ConfigError, require_whole, unknown_name
 
 
 class SNAIL(SupportReader):
@@ -32,8 +33,8 @@ class SNAIL(SupportReader):
         start: of the weights: ``"random"``, or ``"associative"``, see ``associate_by_attention``.
 
     Raises:
-        ConfigError: a size that is not positive or too small for the start, other numbers of key and value sizes, a length
-            without a support example, or an unknown ``start``.
+        ConfigError: a size that is not a whole number above zero or too small for the start, other numbers of key and value
+            sizes, a length without a support example, or an unknown ``start``.
     """
 
     serves: ClassVar[Targets] = "both"
@@ -52,6 +53,7 @@ class SNAIL(SupportReader):
         super().__init__()
         if start not in get_args(Start):
             raise unknown_name("start", start, get_args(Start))
+        require_whole(length=length)
         if length < 2:
             raise ConfigError(f"length={length!r} leaves no room for a support example before the query: give at least 2")
         self.body = interleaved(features + outputs, length, filters, key_sizes, value_sizes)
@@ -64,8 +66,10 @@ class SNAIL(SupportReader):
         """Return what each block keeps of the support set.
 
         Raises:
-            ConfigError: more support examples than there are positions before the query.
+            ConfigError: more support examples than there are positions before the query, or targets of another size than it
+                was made for.
         """
+        require_targets(self, support, self.head.out_features)
         examples = len(support.inputs)
         if examples >= self.length:
             raise ConfigError(

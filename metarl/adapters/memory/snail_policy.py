@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarl.adapters.memory.causal import interleaved
 from metarl.adapters.memory.policy import MemoryPolicy, head
-from metarl.errors import require_positive
+from metarl.errors import require_whole
 from metarl.sampling.distributions import Distribution
 
 
@@ -46,7 +46,7 @@ class SNAILPolicy(MemoryPolicy):
         log_std: float = 0.0,
     ) -> None:
         super().__init__()
-        require_positive(length=length)
+        require_whole(length=length)
         self.body = interleaved(features, max(2, length), filters, key_sizes, value_sizes)
         self.head = head(self.body.channels, distribution, log_std)
         self.length = length

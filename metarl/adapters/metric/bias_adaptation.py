@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from metarl.adapters.metric.weight_adaptation import as_logits, class_representations
 from metarl.adapters.reading import Support, SupportReader
-from metarl.errors import require_positive
+from metarl.errors import require_whole
 
 
 class BiasedLayer(nn.Module):
@@ -52,7 +52,7 @@ class NonlinearBiasAdaptation(SupportReader):
         hidden: the units of each hidden layer.
 
     Raises:
-        ConfigError: a width that is not positive.
+        ConfigError: a width that is not a whole number above zero.
     """
 
     serves: ClassVar = "classes"
@@ -60,7 +60,7 @@ class NonlinearBiasAdaptation(SupportReader):
 
     def __init__(self, features: int, hidden: Sequence[int] = (64, 64)) -> None:
         super().__init__()
-        require_positive(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
+        require_whole(**{f"hidden[{i}]": width for i, width in enumerate(hidden)})
         self.layers = nn.ModuleList(BiasedLayer(*sizes, features) for sizes in pairwise([features, *hidden, 1]))
 
     def read(self, support: Support) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from metarl.adapters.metric.base import MetricReader
 from metarl.adapters.reading import Support
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 from metarl.problems.supervised import Loss
 
 GROUP = 8
@@ -38,14 +38,15 @@ class Relation(MetricReader):
         hidden: units before the score; 8.
 
     Raises:
-        ConfigError: embeddings that are not feature maps or too small ones, or a width that is not positive.
+        ConfigError: embeddings that are not feature maps or too small ones, or a width that is not a whole number above
+            zero.
     """
 
     landmark: ClassVar[str] = "mean of a class"
 
     def __init__(self, shape: Sequence[int], filters: int = 64, hidden: int = 8) -> None:
         super().__init__()
-        require_positive(filters=filters, hidden=hidden)
+        require_whole(filters=filters, hidden=hidden)
         if len(shape) != 3 or min(shape[1:]) < 4:
             raise ConfigError(
                 f"embeddings of shape {tuple(shape)} are no feature maps of at least 4x4 (channels, height, width), which the "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from metarl.adapters.metric.prototypes import Prototypes
 from metarl.adapters.reading import Support
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import require_whole
 
 HIDDEN = 20
 """Hidden units of the network that predicts masks, as in the authors' code."""
@@ -32,10 +32,11 @@ class SoftKMeans(Prototypes):
     examples these are those of Prototypical Networks.
 
     Args:
-        refinements: how many; the paper found one to do.
+        refinements: how many; the paper found one to do. With none there are still the unlabelled examples in the statistics
+            that batch-normalisation takes of a batch: what refinements gain is over that.
 
     Raises:
-        ConfigError: ``refinements`` is not a whole number above zero.
+        ConfigError: ``refinements`` is not a whole number, or negative.
 
     Example:
         >>> support = Support(torch.tensor([[0.0], [4.0]]), torch.eye(2), torch.arange(2), (torch.tensor([[6.0]]),))
@@ -47,10 +48,9 @@ class SoftKMeans(Prototypes):
 
     def __init__(self, refinements: int = 1) -> None:
         super().__init__("squared-euclidean")
-        require_positive(refinements=refinements)
-        if int(refinements) != refinements:
-            raise ConfigError(f"refinements={refinements!r} must be a whole number")
-        self.refinements = int(refinements)
+        if refinements != 0:
+            require_whole(refinements=refinements)
+        self.refinements = refinements
 
     def read(self, support: Support) -> Tensor:
         """Return the refined prototypes, shape (ways, features)."""

@@ -19,7 +19,8 @@ LEARNED_OPTIMISER: Settings = {
     "validate_every": 0,
 }
 """Andrychowicz et al. 2016, section 3.1: quadratics of ten dimensions, 100 steps, segments of 20; the paper says neither the
-batch nor the optimiser's rate, and shows quadratics without preprocessing."""
+batch nor the optimiser's rate. It shows quadratics without preprocessing and scales the output for networks only; here
+gradients are preprocessed and outputs scaled by 0.1 on both."""
 LEARNED_OPTIMISER_SINE: Settings = {
     **{name: value for name, value in LEARNED_OPTIMISER.items() if name != "start"},
     "env": "metarl/Sine-v0",

@@ -1,7 +1,8 @@
 """Every few-shot learner of the project on the same Omniglot episodes, at an equal budget of one core's time.
 
-A learner that takes tasks of any ways is trained once, with 20 ways; the others once for each number of ways. Published
-numbers are as their papers or MAML's and SNAIL's tables quote them; not all have the same split of characters.
+A learner that takes tasks of any ways is trained once, with 20 ways; the others once for each number of ways. All normalise by
+the statistics of the set at hand, query sets too, as MAML does. Published numbers are as their papers or MAML's and SNAIL's
+tables quote them; not all have the same split of characters, and not all that normalisation.
 """
 
 from collections.abc import Mapping
@@ -44,12 +45,16 @@ class Learner(NamedTuple):
         paper: published accuracies in percent, 5-way 1- and 5-shot and 20-way 1- and 5-shot; None where there is none.
         follows_ways: whether one run serves all ways.
         shots: that it is tested with.
+        many_ways: what else differs with 20 ways.
+        steps: that it is tested with, if other than in training.
     """
 
     settings: Settings
     paper: tuple[float | None, float | None, float | None, float | None] = (None, None, None, None)
     follows_ways: bool = False
     shots: tuple[int, ...] = SHOTS
+    many_ways: Settings = {}
+    steps: int | None = None
 
 
 LEARNERS: Mapping[str, Learner] = {
@@ -63,11 +68,11 @@ LEARNERS: Mapping[str, Learner] = {
         {**SNAIL_OMNIGLOT_SMALL, "env_kwargs": {**SNAIL_OMNIGLOT_SMALL["env_kwargs"], "train_shots": [1, 5]}},
         (99.07, 99.78, 97.64, 99.36),
     ),
-    "MANN": Learner(MANN_OMNIGLOT_SMALL, (82.8, 94.9, None, None)),
+    "MANN": Learner(MANN_OMNIGLOT_SMALL, (82.8, 94.9, None, None), many_ways={"slots": 128}),
     "LSTM reader": Learner({**MANN_OMNIGLOT_SMALL, "agent": "lstm"}),
     "MAML": Learner({**OMNIGLOT_SMALL, "agent": "maml"}, (98.7, 99.9, 95.8, 98.9)),
     "first-order MAML": Learner({**OMNIGLOT_SMALL, "agent": "maml", "first_order": True}, (98.3, 99.2, 89.4, 97.9)),
-    "Reptile": Learner(REPTILE_OMNIGLOT_SMALL, (97.68, 99.48, 89.43, 97.12)),
+    "Reptile": Learner({**REPTILE_OMNIGLOT_SMALL, "reptile.anneal_over": None}, (97.68, 99.48, 89.43, 97.12), steps=50),
     "Meta-SGD": Learner(OMNIGLOT_SMALL, (99.53, 99.93, 95.93, 98.97)),
     "Alpha MAML": Learner({**OMNIGLOT_SMALL, "agent": "alpha-maml"}),
     **{name: Learner(settings_of(name, "characters")) for name in ("LSTM2", "TURTLE")},
@@ -89,11 +94,13 @@ def row(name: str, learner: Learner, ways: int | None) -> Row:
     env_kwargs: dict[str, Any] = {"shots": 1, "queries": QUERIES, **learner.settings.get("env_kwargs", {})}
     if ways is not None:
         env_kwargs = {name: value for name, value in env_kwargs.items() if name != "train_ways"} | {"ways": ways}
-    settings = {**learner.settings, "env_kwargs": env_kwargs, "iterations": ENDLESS, "validate_every": 0}
+    further = learner.many_ways if ways == WAYS[1] else {}
+    settings = {**learner.settings, **further, "env_kwargs": env_kwargs, "iterations": ENDLESS, "validate_every": 0}
     cells: list[Cell] = []
     for published, (tested, shots) in zip(learner.paper, ((w, s) for w in WAYS for s in SHOTS), strict=True):
         if ways in (None, tested) and shots in learner.shots:
-            exam = Exam(TASKS[tested], env_kwargs={"ways": tested, "shots": shots, "queries": QUERIES, "split": "test"})
+            shown = {"ways": tested, "shots": shots, "queries": QUERIES, "split": "test"}
+            exam = Exam(TASKS[tested], learner.steps, env_kwargs=shown)
             cells.append(Cell(f"{name}, {tested}-way {shots}-shot", published, exam=exam, unit=100.0))
     if name in INSTANCES and ways == WAYS[0]:
         exam = Exam(TASKS[WAYS[0]], env_kwargs={"ways": WAYS[0], "split": "test"}, instances=max(INSTANCES[name]))
