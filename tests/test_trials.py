@@ -67,6 +67,7 @@ def test_episodes_of_a_trial_follow_each_other_without_a_gap():
     torch.testing.assert_close(one.rewards[1, 1], torch.cat([rewards, rewards, torch.zeros(2).double()]))
     torch.testing.assert_close(one.episode_returns[1, 1], rewards.sum().expand(2))
     torch.testing.assert_close(one.observations[0, 0, :4, 0], env.observations[0, [0, 1, 0, 1], 0])
+    assert one.actions[0, 0, 0] != one.actions[0, 0, 2]  # the same observation, in the next episode with noise of its own
     assert one.terminated.tolist() == [[True, False], [True, True]]
     torch.testing.assert_close(one.last_observations[1, 0], env.observations[2, 1])
 
