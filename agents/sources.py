@@ -155,7 +155,7 @@ def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym
         raise unknown_name("env", name, near + [known for known in ours if known not in near]) from error
     except TypeError as error:
         if unexpected := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
-            raise unknown_name(f"env_kwargs' entry for {env}", unexpected[1], _arguments_of(env)) from error
+            raise unknown_name(f"env_kwargs: {env}'s argument", unexpected[1], _arguments_of(env)) from error
         raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} does not fit {env}: {error}") from error
 
 

@@ -434,7 +434,11 @@ def test_a_rule_that_returns_something_else_is_named(wrong):
         ({"policy": nn.Linear(5, 2)}, ConfigError, r"cannot take an observation batch of shape \(1, 2\)"),
         ({"policy_kwargs": {"widths": 3}}, ConfigError, "policy_kwargs={'widths': 3} does not fit MlpPolicy"),
         ({"policy_kwargs": {"hidden": (0,)}}, ConfigError, r"hidden\[0\]=0"),
-        ({"env_kwargs": {"goal": 1}}, ConfigError, "env_kwargs={'goal': 1} does not fit"),
+        (
+            {"env_kwargs": {"goal": 1}},
+            ConfigError,
+            "env_kwargs: metarl/Navigation2D-v0's argument='goal' is not known: choose one of action_limit",
+        ),
         ({"adapted": "tail"}, ConfigError, "adapted='tail' matches no parameter"),
         ({"env": "metarl/Sine-v0", "policy": "MlpPolicy"}, ConfigError, "policy='MlpPolicy' is not known: .*MLP"),
         ({"env": "metarl/Sine-v0", "policy": "Conv4"}, ConfigError, "policy='Conv4' is not known: .*MLP"),

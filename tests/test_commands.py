@@ -331,7 +331,7 @@ def test_help_and_unknown_commands(capsys):
     assert main(["reproduce", "maml-sine", "--picture", "x.png"]) == 1
     assert "maml-sine has none" in capsys.readouterr().err
     assert main(["reproduce", "maml-sine", "--only", "nothing"]) == 1
-    assert "leaves no row of maml-sine; rows: rate 0.01, rate 0.001" in capsys.readouterr().err
+    assert "leaves no row of maml-sine: `metarl list maml-sine` names them" in capsys.readouterr().err
 
 
 def test_list_names_everything(capsys, monkeypatch):
@@ -346,7 +346,9 @@ def test_list_names_everything(capsys, monkeypatch):
     assert "protonet" in said
     assert "navigation" not in said
     assert main(["list", "maml-sine"]) == 0
-    assert "rate 0.001" in capsys.readouterr().out
+    said = capsys.readouterr().out  # a table and a preset
+    assert "  rate 0.001" in said
+    assert "  iterations = 70000" in said
 
 
 def test_naming_things_imports_nothing_heavy():

@@ -39,17 +39,19 @@ def main(arguments: list[str]) -> int:
         print(reference(), end="")
         return 0
     if what and what not in REGISTRIES:
-        if what in PRESETS:
-            preset = PRESETS[what]
-            console.print(f"{what}: {preset.line} (metarl train {what})", markup=False, highlight=False, soft_wrap=True)
-            for name, value in preset.load().items():
-                console.print(f"  {name} = {value!r}", markup=False, highlight=False, soft_wrap=True)
-            return 0
-        if what not in TABLES:
+        if what not in TABLES and what not in PRESETS:
             raise unknown_name("metarl list", what, [*REGISTRIES, *TABLES, *PRESETS])
-        console.print(f"rows of {what} (metarl train {what}/ROW)")
-        for row in TABLES.load(what).runs():
-            console.print(f"  {row.name}", markup=False, highlight=False, soft_wrap=True)
+        lines = []
+        if what in TABLES:
+            lines += [f"rows of {what} (metarl train {what}/ROW)", *(f"  {row.name}" for row in TABLES.load(what).runs())]
+        if what in PRESETS:
+            settings = PRESETS.load(what)
+            lines += [
+                f"settings of {what} (metarl train {what})",
+                *(f"  {name} = {value!r}" for name, value in settings.items()),
+            ]
+        for line in lines:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         return 0
     for section in [what] if what else REGISTRIES:
         console.print(_table(HEADINGS[section], REGISTRIES[section].entries()))
