@@ -7,8 +7,43 @@ from metarl.commands.settings import Preset, Settings
 
 BANDIT: Settings = {**NAVIGATION_PLAIN, "env": "metarl/BernoulliBandit-v0", "rate": 1.0, "iterations": 50}
 TABULAR_MDP: Settings = {**BANDIT, "env": "metarl/TabularMDP-v0"}
+RL2_BANDIT: Settings = {
+    "agent": "rl2",
+    "env": "metarl/BernoulliBandit-v0",
+    "env_kwargs": {"arms": 5, "max_episode_steps": 10},
+    "policy": "MlpPolicy",
+    "policy_kwargs": {"hidden": [32]},
+    "episodes": 1,
+    "hidden": 64,
+    "meta_batch": 50,
+    "outer": "ppo",
+    "ppo.learning_rate": 1e-3,
+    "ppo.n_epochs": 5,
+    "ppo.minibatches": 2,
+    "rollouts.trajectories": 20,
+    "rollouts.gae_lambda": 0.3,
+    "iterations": 1000,
+    "validate_every": 50,
+    "validation_tasks": 200,
+}
+"""Duan et al. 2016, section 3.1 and appendix, with a quarter of the units, PPO where the paper has TRPO, and every task's own
+baseline where it has a recurrent one; an iteration is 10,000 steps where it is 250,000."""
+RL2_MDP: Settings = {
+    **RL2_BANDIT,
+    "env": "metarl/TabularMDP-v0",
+    "env_kwargs": {},
+    "episodes": 10,
+    "hidden": 128,
+    "meta_batch": 20,
+}
+SNAIL_BANDIT: Settings = {**{name: value for name, value in RL2_BANDIT.items() if name != "hidden"}, "agent": "snail-policy"}
+SNAIL_MDP: Settings = {**{name: value for name, value in RL2_MDP.items() if name != "hidden"}, "agent": "snail-policy"}
 
 PRESETS: Mapping[str, Preset] = {
     "bandit": ("Bernoulli bandits of five arms and twenty pulls", BANDIT),
+    "rl2-bandit": ("Bernoulli bandits of five arms and ten pulls by RL^2 (for two cores)", RL2_BANDIT),
+    "snail-bandit": ("Bernoulli bandits of five arms and ten pulls by SNAIL (for two cores)", SNAIL_BANDIT),
+    "rl2-tabular-mdp": ("random MDPs by RL^2, trials of ten episodes (for two cores)", RL2_MDP),
+    "snail-tabular-mdp": ("random MDPs by SNAIL, trials of ten episodes (for two cores)", SNAIL_MDP),
     "tabular-mdp": ("random MDPs of ten states, five actions and ten steps", TABULAR_MDP),
 }
