@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Camera:
         GLFW only warns that there is no screen, and MuJoCo, going on without one, may end the process.
         """
         with warnings.catch_warnings(action="ignore"):
-            context = self._mujoco.gl_context.GLContext(width, height)
+            context = import_module("mujoco.gl_context").GLContext(width, height)
             if not getattr(context, "_context", True):
                 raise RuntimeError("there is no screen")
             context.free()
