@@ -107,9 +107,9 @@ class TestSingle:
 
     @pytest.mark.parametrize("velocity", [1e12, 4e3])  # MuJoCo's judgement, and ours
     def test_an_unstable_simulation_ends_the_episode_where_it_was(self, name, velocity, capfd, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
         env = make(name).unwrapped
         env.reset(seed=0)
+        monkeypatch.chdir(tmp_path)
         env._states[0, 1 + env.simulation.positions] = velocity
         kept = env._states.copy()
         capfd.readouterr()  # what MuJoCo says of the model
