@@ -88,7 +88,13 @@ class Simulation:
         self._arguments = (robot, threads)
         self.robot = robot
         self.threads = threads
-        self.model = self._mujoco.MjModel.from_xml_path(str(resources.files("gymnasium") / "envs/mujoco/assets" / robot.xml))
+        warn = self._mujoco.get_mju_user_warning()
+        self._mujoco.set_mju_user_warning(_ignore)  # MuJoCo 4 says what is old in Gymnasium's models, in a file too
+        try:
+            path = resources.files("gymnasium") / "envs/mujoco/assets" / robot.xml
+            self.model = self._mujoco.MjModel.from_xml_path(str(path))
+        finally:
+            self._mujoco.set_mju_user_warning(warn)
         self.positions: int = self.model.nq
         self.state_size: int = 1 + self.model.nq + self.model.nv
         self.force_size: int = 6 * self.model.nbody if robot.feels_contacts else 0
