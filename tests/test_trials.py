@@ -245,6 +245,11 @@ def test_rows_have_the_shapes_that_policies_want():
 def test_bad_input_is_refused():
     with pytest.raises(ConfigError, match=r"env=.*few-shot episodes, and RL2 acts"):
         metarl.RL2("MLP", "metarl/Sine-v0")
+    with pytest.raises(ConfigError, match="outer='trpo' improves gradient steps, and TrialAdapter takes none: use outer='ppo'"):
+        agent(outer="trpo")
+    part, recall = metarl.TRPO(fisher_fraction=0.5), metarl.Rollouts(recall=True)
+    with pytest.raises(ConfigError, match=r"fisher_fraction=0.5 .* recall=True needs whole ones: use fisher_fraction=1"):
+        metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0", rollouts=recall, outer=part, device="cpu")
     with pytest.raises(ConfigError, match="episodes=0 must be above zero"):
         agent(episodes=0)
     with pytest.raises(ConfigError, match="episodes=0 must be above zero"):

@@ -57,12 +57,15 @@ class TRPO(OuterLoop):
         """Raise ConfigError if there is no policy, or no step whose effect on it could be limited."""
         if not isinstance(adapter.problem, PolicyProblem):
             raise ConfigError("outer='trpo' needs a policy; predictors have no KL limit, use 'gradient_descent'")
+        if adapter.steps == 0 and adapter.stage != Adapter.stage:
+            raise ConfigError(f"outer='trpo' improves gradient steps, and {adapter.name} takes none: use outer='ppo'")
         if adapter.steps == 0:
             raise ConfigError("inner_steps=0 leaves TRPO no adaptation to improve: take at least one")
         if self.fisher_fraction < 1 and adapter.problem.rollouts.needs_whole_trajectories:
             raise ConfigError(
-                f"fisher_fraction={self.fisher_fraction!r} takes single steps of trajectories, and rollouts.inner_loss="
-                f"{adapter.problem.rollouts.inner_loss!r} needs whole ones: use fisher_fraction=1"
+                f"fisher_fraction={self.fisher_fraction!r} takes single steps of trajectories, and rollouts with inner_loss="
+                f"{adapter.problem.rollouts.inner_loss!r} and recall={adapter.problem.rollouts.recall} needs whole ones: use "
+                "fisher_fraction=1"
             )
 
     def improve(

@@ -86,5 +86,5 @@ class Rollouts:
 
     @property
     def needs_whole_trajectories(self) -> bool:
-        """Whether the inner loss of a part of the steps is not a part of the inner loss."""
-        return self.inner_loss in ANY_ORDER
+        """Whether a part of the steps has no loss of its own: the loss, or what a policy remembers, is of all before them."""
+        return self.recall or self.inner_loss in ANY_ORDER
