@@ -318,6 +318,9 @@ def test_help_and_unknown_commands(capsys):
     assert main(["train", "--help"]) == 0
     assert "protonet-omniglot-small" in capsys.readouterr().out
     assert main(["train"]) == 2
+    with pytest.raises(SystemExit) as leaving:
+        main(["train", "maml-navigation", "--help"])  # its rates are a tuple
+    assert leaving.value.code == 0
     for command in ("evaluate", "reproduce", "plot", "list"):
         with pytest.raises(SystemExit) as leaving:
             main([command, "--help"])

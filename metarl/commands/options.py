@@ -127,7 +127,7 @@ def parse(groups: Sequence[Group], arguments: Sequence[str], prog: str, descript
             (
                 one.name,
                 Annotated[one.type, tyro.conf.arg(help=one.help, prefix_name=bool(group.prefix))],
-                _default(one.default),
+                _default(_fitting(one.default, one.type)),
             )
             for one in group.options
         ]
@@ -183,6 +183,12 @@ def _with_none(groups: Sequence[Group], arguments: Sequence[str]) -> list[str]:
         if argument.replace("_", "-") in empty and after.startswith("--"):
             filled.append("None")
     return filled
+
+
+def _fitting(default: Any, kind: Any) -> Any:
+    """Return a default as tyro takes it: lists for sequences that are no tuples."""
+    sequences = [get_origin(one) or one for one in _members(kind) if _is_sequence(one)]
+    return list(default) if isinstance(default, tuple) and sequences and tuple not in sequences else default
 
 
 def _default(value: Any) -> Any:
