@@ -130,7 +130,8 @@ class StableBaselinesPPO(OuterLoop):
                 reason = str(error).partition("\n")[0]
                 raise NonFiniteError(f"SB3's PPO gave up, and the outer step was refused: {reason}") from error
         require_finite("policy", *model.policy.parameters())
-        said: dict[str, float | Tensor] = {name.removeprefix("train/"): float(value) for name, value in model.logger.name_to_value.items()}
+        logged = model.logger.name_to_value.items()
+        said: dict[str, float | Tensor] = {name.removeprefix("train/"): float(value) for name, value in logged}
         loss = torch.tensor(said.pop("loss"))
         returns = [episode["r"] for episode in model.ep_info_buffer or ()]
         if returns:
