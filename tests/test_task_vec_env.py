@@ -64,6 +64,40 @@ def test_rows_are_single_environments_with_their_tasks_and_seeds(env, told):
     assert ends > 1
 
 
+@pytest.mark.parametrize("env", FAMILIES)
+def test_some_rows_start_anew_with_tasks_of_their_own(env):
+    require(env)
+    singles = [gym.make(env, **FAMILIES[env]) for _ in range(2)]
+    tasks = singles[0].get_wrapper_attr("sample_tasks")(3)
+    rows = gym.make_vec(env, 2, **FAMILIES[env])
+    rows.reset(seed=5, options={"task": tasks[:2]})
+    for place, single in enumerate(singles):
+        single.reset(seed=5 + place, options={"task": tasks[place]})
+    rows.action_space.seed(1)
+
+    def step_all():
+        actions = rows.action_space.sample()
+        seen, rewards, *_ = rows.step(actions)
+        for place, single in enumerate(singles):
+            one, reward, *_ = single.step(actions[place])
+            np.testing.assert_array_equal(seen[place], one)
+            assert rewards[place] == pytest.approx(reward, rel=1e-6)
+
+    # bandits and MDPs draw a whole episode's numbers at its start, so that only at its end a single one is as far
+    whole = "Bandit" in env or "MDP" in env
+    for _ in range(FAMILIES[env]["max_episode_steps"] if whole else 1):
+        step_all()
+    anew = [0, 1] if whole else [1]
+    seen = rows.unwrapped.reset_rows(anew, [tasks[place + 1] for place in anew])
+    for place in anew:
+        np.testing.assert_array_equal(seen[place], singles[place].reset(options={"task": tasks[place + 1]})[0])
+    for _ in range(2):
+        step_all()
+    with pytest.raises(TaskError):
+        rows.unwrapped.reset_rows([0], [{"another": 1}])
+    rows.close()
+
+
 def test_every_episode_has_a_new_task_and_the_last_observation_is_told_the_old_one():
     env = made("tests/Navigation2D-v0", told=True)
     env.seed(0)
