@@ -54,6 +54,7 @@ def learn(agent: Agent, plan: Plan, callback: Any, name: str, progress_bar: bool
             agent.source.sample(1, split, torch.Generator(agent.device))
     agent.start_logger(name)
     hooks = agent.hooks(callback, int(plan.iterations), progress_bar)
+    total_timesteps = agent.num_timesteps + int(plan.iterations)  # SB3's progress bar reads it, and counts outer steps here
     hooks.on_training_start(locals(), globals())
     try:
         _learn(agent, plan, hooks)
@@ -141,6 +142,8 @@ def set_streams(agent: Agent, states: dict[str, torch.Tensor]) -> None:
 
 def _timesteps(agent: Agent, outcome: Outcome) -> int:
     """Return how many environment steps, tasks or images an outer step took, over all processes."""
+    if outcome.timesteps is not None:
+        return outcome.timesteps
     adaptation, problem = outcome.adaptation, agent.adapter.problem
     if adaptation is None or not problem.on_policy:
         return agent.meta_batch

@@ -245,6 +245,16 @@ TRAINED = [
         "Gittins, 100 pulls of 10 arms",
         {"env": "metarl/BernoulliBandit-v0", "env_kwargs.arms": 10, "env_kwargs.max_episode_steps": 100},
     ),
+    (
+        "starts-on-a-new-task",
+        "PPO from the pretrained policy",
+        {"agent": "pretrained-policy", "outer": "sb3_ppo", "outer.n_envs": 16, "rollouts.reward": "squared"},
+    ),
+    (
+        "starts-on-a-new-cheetah",
+        "PPO from the meta-learned start",
+        {"agent": "maml", "env": "metarl/HalfCheetahDirection-v0", "meta_batch": 20, "rollouts.trajectories": 20},
+    ),
     ("memory-on-mdps", "posterior sampling", {"env": "metarl/TabularMDP-v0"}),
     (
         "learned-optimiser",
