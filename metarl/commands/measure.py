@@ -24,8 +24,9 @@ def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: st
         root: the folder of image data sets, for the tables that need one.
     """
     runs = [run_of(table, row, seed, scale, root) for seed in seeds]
-    if table.reading is not None:
-        return [table.reading(row, run, scale) for run in runs]
+    reading, minutes = table.reading_of(row), table.minutes_of(row)
+    if reading is not None:
+        return [reading(row, run, scale) for run in runs]
     every = _validate_every(table, runs[0])
     with ExitStack() as stack:
         agents = [stack.enter_context(closing(run.make())) for run in runs]
@@ -36,8 +37,8 @@ def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: st
             taken = learn_side_by_side(agents, runs[0].iterations, validate_every=every, validation_tasks=tasks)
             stopped = [iterations < run.iterations for iterations, run in zip(taken, runs, strict=True)]
         else:
-            minutes = None if table.minutes is None else scale * table.minutes
-            stopped = [_learn(agent, run, every, minutes) for agent, run in zip(agents, runs, strict=True)]
+            limit = None if minutes is None else scale * minutes
+            stopped = [_learn(agent, run, every, limit) for agent, run in zip(agents, runs, strict=True)]
         return [read(agent, row, early, table, root) for agent, early in zip(agents, stopped, strict=True)]
 
 
@@ -47,7 +48,7 @@ def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> R
     if scale < table.compiled_from:
         changes["gradient.compile"] = False
     run = Run.of(row.settings, **changes)
-    return run if table.minutes is not None else replace(run, iterations=max(1, round(run.iterations * scale)))
+    return run if table.minutes_of(row) is not None else replace(run, iterations=max(1, round(run.iterations * scale)))
 
 
 def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Numbers:
