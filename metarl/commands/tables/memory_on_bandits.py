@@ -38,24 +38,26 @@ if TYPE_CHECKING:
 
     import gymnasium as gym
 
-TASKS = 2000
+TASKS = 1000
 """Test tasks of each row."""
 TRIALS = 20
-"""In each of them, by a player or a learner."""
+"""In each of them; of learners with memory as many as in training."""
 TUNING_TRIALS = 2000
 """On training tasks, for every factor of UCB1."""
 FACTORS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1.0)
 """That UCB1's is chosen from."""
 MINUTES = 30.0
 """Of one core, for every learner's run."""
-ENDLESS = 10**7
-"""Outer steps: the time ends a run first."""
+ENDLESS: Settings = {"iterations": 10**7, "validate_every": 0}
+"""The time ends a run, and what it has learned by then is measured."""
 OPTIMUM = "Bayes-optimal"
 STANDARD = "Gittins"
 PLAYERS: "dict[str, Player[Any]]" = {"random": Random(), "greedy": Greedy(), "Thompson": Thompson(), STANDARD: Gittins()}
 """Those that have nothing to choose."""
 TUNED = "UCB1"
 REMEMBERING: dict[str, Settings] = {"RL^2": RL2_BANDIT, "SNAIL": SNAIL_BANDIT}
+LONG: Settings = {"meta_batch": 20, "rollouts.trajectories": 10, "rollouts.gae_lambda": 0.9, "ppo.learning_rate": 3e-3}
+"""What learners with memory change for more than ten pulls: fewer trials an outer step, and longer ones of Adam's."""
 STEPPING: dict[str, Settings] = {
     "MAML": {**GRADIENT_BANDIT, "agent": "maml"},
     "Meta-SGD": {**GRADIENT_BANDIT, "agent": "meta-sgd"},
@@ -101,16 +103,16 @@ def rows(pulls: int, arms: int) -> list[Row | Difference]:
         name = name_of(player, pulls, arms)
         cells = (Cell(name, paper.get(player), exam=None),)
         found.append(Row(name, {**BANDIT, "env_kwargs": family}, cells, reading))
-    endless: Settings = {"iterations": ENDLESS}
     for learner, settings in REMEMBERING.items():
         name = name_of(learner, pulls, arms)
         cells = (Cell(name, paper[learner], exam=Exam(TASKS)),)
-        found.append(Row(name, {**settings, "env_kwargs": family, "rollouts.trajectories": TRIALS, **endless}, cells))
+        further = LONG if pulls > ENUMERATED else {}
+        found.append(Row(name, {**settings, **further, "env_kwargs": family, **ENDLESS}, cells))
     group, one_pull = pulls // 2, {"arms": arms, "max_episode_steps": 1}
     for learner, settings in STEPPING.items():
         name = name_of(learner, pulls, arms)
         cells = (Cell(name, paper.get(learner), exam=Exam(TASKS, repeats=TRIALS), total=True, unit=group),)
-        found.append(Row(name, {**settings, "env_kwargs": one_pull, "rollouts.trajectories": group, **endless}, cells))
+        found.append(Row(name, {**settings, "env_kwargs": one_pull, "rollouts.trajectories": group, **ENDLESS}, cells))
     for learner in (*REMEMBERING, *STEPPING):
         published = 100 * (paper[learner] / paper[STANDARD] - 1) if learner in paper else None
         names = [name_of(player, pulls, arms) for player in (learner, STANDARD)]

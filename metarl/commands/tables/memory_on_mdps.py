@@ -24,10 +24,10 @@ from metarl.commands.tables.memory_on_bandits import ENDLESS, MINUTES
 if TYPE_CHECKING:
     from typing import Any
 
-TASKS = 1000
+TASKS = 400
 """Test tasks of each row."""
-TRIALS = 4
-"""Of a player in each of them. Learners have 20."""
+TRIALS = 10
+"""In each of them."""
 EPISODES = (10, 25, 50, 75, 100)
 """After which the total is read. No player here knows how many there will be, so one play gives all."""
 PLAYERS: "dict[str, Player[Any]]" = {
@@ -67,12 +67,12 @@ def row(player: str) -> Row:
 def learner_row(learner: str) -> Row:
     """Return a learner's row: one with memory lives through all episodes, the others through half of them at a time."""
     paper = PAPER[learner][EPISODES.index(LEARNED)] if learner in PAPER else None
-    name, endless = f"{learner}, {LEARNED} episodes", {"iterations": ENDLESS}
+    name = f"{learner}, {LEARNED} episodes"
     if learner in REMEMBERING:
-        settings = {**REMEMBERING[learner], "episodes": LEARNED, **endless}
+        settings = {**REMEMBERING[learner], "episodes": LEARNED, "rollouts.trajectories": TRIALS, **ENDLESS}
         return Row(learner, settings, (Cell(name, paper, exam=Exam(TASKS), total=True),))
     group = LEARNED // 2
-    settings = {**STEPPING[learner], "rollouts.trajectories": group, **endless}
+    settings = {**STEPPING[learner], "rollouts.trajectories": group, **ENDLESS}
     return Row(learner, settings, (Cell(name, paper, exam=Exam(TASKS, repeats=TRIALS), total=True, unit=group),))
 
 
