@@ -22,6 +22,9 @@ from metarl.agents.meta_sgd import MetaSGD as MetaSGD
 from metarl.agents.metric import MetricAgent as MetricAgent
 from metarl.agents.neural_process import NeuralProcess as NeuralProcess
 from metarl.agents.nlba import NLBA as NLBA
+from metarl.agents.oracle import Oracle as Oracle
+from metarl.agents.pretrained import Pretrained as Pretrained
+from metarl.agents.pretrained import Scratch as Scratch
 from metarl.agents.protonet import ProtoNet as ProtoNet
 from metarl.agents.relation_net import RelationNet as RelationNet
 from metarl.agents.reptile import Reptile as Reptile
@@ -31,6 +34,7 @@ from metarl.agents.siamese_net import SiameseNet as SiameseNet
 from metarl.agents.side_by_side import learn_side_by_side as learn_side_by_side
 from metarl.agents.snail import SNAIL as SNAIL
 from metarl.agents.snail_policy import SNAILPolicy as SNAILPolicy
+from metarl.agents.task_vec_env import TaskVecEnv as TaskVecEnv
 from metarl.agents.trials import TrialAgent as TrialAgent
 from metarl.agents.turtle import TURTLE as TURTLE
 from metarl.evaluation import Evaluation as Evaluation

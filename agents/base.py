@@ -232,7 +232,7 @@ class Agent(SB3Habits, Judged):
 
     def close(self) -> None:
         """Close the environments that the agent made."""
-        self.adapter.problem.close()
+        self.source.close()
         if self._made_env:
             self.env.close()
 

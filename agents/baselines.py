@@ -27,7 +27,7 @@ from metarl.progress import Meter
 from metarl.rules import Adam, GradientDescent, UpdateRule
 
 
-class Pretrained(Agent):
+class PretrainedClassifier(Agent):
     """What the baselines share that pretrain on all training classes."""
 
     default_outer = "pretraining"
@@ -72,7 +72,7 @@ class TrainFromScratch(Agent):
         return self
 
 
-class Finetuning(Pretrained):
+class Finetuning(PretrainedClassifier):
     """Pretrains on all training classes; on a task trains a new last layer: 100 steps of Adam on batches of 4 support images.
 
     See ``Agent`` for the arguments.
@@ -115,7 +115,7 @@ class BaselinePlusPlus(Finetuning):
         super().__init__(policy, *args, scale=scale, **options)
 
 
-class NearestNeighbour(Pretrained, MetricAgent):
+class NearestNeighbour(PretrainedClassifier, MetricAgent):
     """Pretrains on all training classes; on a task gives a query image the class of the nearest support image.
 
     Nearest by the cosine between features. See ``Agent`` for the arguments.
@@ -137,7 +137,7 @@ class NearestNeighbour(Pretrained, MetricAgent):
         return NearestNeighbourReader(self.options.distance)
 
 
-class BaselineFinetune(Pretrained):
+class BaselineFinetune(PretrainedClassifier):
     """Ravi and Larochelle's Baseline-finetune: pretraining, then the whole network trained on a task by 15 gradient steps.
 
     The steps' rate and its decay, ``rate / (1 + decay * t)``, are chosen on validation tasks by ``tune``: the choice belongs to

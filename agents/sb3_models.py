@@ -9,8 +9,8 @@ import torch
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch import Tensor, nn
 
-from metarl.adapters import GradientAdapter
-from metarl.adapters.base import shared
+from metarl.adapters import Adapter, GradientAdapter
+from metarl.adapters.base import Meta, shared
 from metarl.errors import ConfigError
 from metarl.networks import ACTIVATIONS
 from metarl.sampling.stochastic_policy import StochasticPolicy
@@ -42,6 +42,15 @@ def to_sb3(agent: Agent, algorithm: type[OnPolicyAlgorithm], env: gym.Env[Any, A
     if not (isinstance(algorithm, type) and issubclass(algorithm, OnPolicyAlgorithm)):
         raise ConfigError(f"algorithm={algorithm!r} has no stochastic actor of its own to start with: give PPO or A2C")
     actor = _of_agent(agent, env, steps)
+    return model_of(actor, algorithm, env, **kwargs)
+
+
+def model_of(actor: Actor, algorithm: type[OnPolicyAlgorithm], env: Any, **kwargs: Any) -> Any:
+    """Return an SB3 model with an actor and a new critic.
+
+    Raises:
+        ConfigError: ``policy_kwargs`` that change the actor's layers.
+    """
     policy_kwargs = {
         "net_arch": {"pi": list(actor.hidden), "vf": list(actor.hidden)},
         "activation_fn": ACTIVATIONS[actor.activation],
@@ -68,19 +77,24 @@ def from_sb3(kind: type[Agent], model: Any, env: str | gym.Env[Any, Any], **opti
     activation = _name_of(type(model.policy.mlp_extractor.policy_net[1])) if len(layers) > 1 else "tanh"
     hidden = tuple(layer.out_features for layer in layers[:-1])
     agent = kind("MlpPolicy", env, policy_kwargs={"hidden": hidden, "activation": activation}, **options)
-    theirs = [value for layer in layers for value in (layer.weight, layer.bias)]
-    policy = agent.adapter.learner.structure
+    agent.meta = with_actor_of(agent.adapter, agent.meta, model)
+    return agent
+
+
+def with_actor_of(adapter: Adapter, meta: Meta, model: OnPolicyAlgorithm) -> Meta:
+    """Return meta-parameters with an SB3 model's actor, of the same layers, in the place of the network."""
+    learner = adapter.learner
+    policy = learner.structure
     assert isinstance(policy, StochasticPolicy)
-    names = [f"network.{name}.{part}" for name in _linears(policy) for part in ("weight", "bias")]
+    names = [f"network.{name}.{part}" for name in linears_of(policy) for part in ("weight", "bias")]
+    theirs = [value for layer in _layers_of(model) for value in (layer.weight, layer.bias)]
     values = dict(zip(names, theirs, strict=True))
     if hasattr(policy, LOG_STD):
         values[LOG_STD] = model.policy.log_std
-    learner = agent.adapter.learner
+    layouts = {"theta": learner.layout, "shared": learner.shared_layout}
     with torch.no_grad():
-        for name, layout in (("theta", learner.layout), ("shared", learner.shared_layout)):
-            if name in agent.meta:
-                agent.meta[name] = layout.flatten(values).detach().clone().to(agent.meta[name])
-    return agent
+        changed = {name: layouts[name].flatten(values).clone().to(meta[name]) for name in layouts if name in meta}
+    return {**meta, **changed}
 
 
 def _of_agent(agent: Agent, env: gym.Env[Any, Any], steps: int) -> Actor:
@@ -94,19 +108,27 @@ def _of_agent(agent: Agent, env: gym.Env[Any, Any], steps: int) -> Actor:
         raise ConfigError(
             f"to_sb3() needs a policy that gradient steps adapt, such as MAML's, and {type(agent).__name__} has none"
         )
+    return actor_of(adapter, agent.meta, agent.adapted_to(env, steps)[1][0] if steps else agent.meta["theta"])
+
+
+def actor_of(adapter: Adapter, meta: Meta, theta: Tensor) -> Actor:
+    """Return the policy with theta, shape (P,), in the place of the network's adapted parameters.
+
+    Raises:
+        ConfigError: SB3 has no like of it.
+    """
     policy = adapter.learner.structure
     assert isinstance(policy, StochasticPolicy), "the source of policies makes no other"
-    linears = _linears(policy)
-    theta = agent.adapted_to(env, steps)[1][0] if steps else agent.meta["theta"]
+    linears = linears_of(policy)
     values = adapter.learner.layout.unflatten(theta)
-    values |= adapter.learner.shared_layout.unflatten(shared(agent.meta))
+    values |= adapter.learner.shared_layout.unflatten(shared(meta))
     layers = [(values[f"network.{name}.weight"], values[f"network.{name}.bias"]) for name in linears]
     kinds = {type(layer) for layer in policy.network.children() if not isinstance(layer, nn.Linear)}
     activation = _name_of(kinds.pop()) if len(kinds) == 1 else "tanh"
     return Actor(tuple(len(bias) for _, bias in layers[:-1]), activation, layers, values.get(LOG_STD))
 
 
-def _linears(policy: StochasticPolicy) -> list[str]:
+def linears_of(policy: StochasticPolicy) -> list[str]:
     """Return the names of a policy's layers within its network.
 
     Raises:

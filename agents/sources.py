@@ -49,6 +49,10 @@ class Source(ABC):
     def outputs(self) -> int:
         """How many numbers the learner's output has in training: ways, the entries of a value, or what a distribution takes."""
 
+    def close(self) -> None:
+        """Close the environments that were made here."""
+        self.problem.close()
+
     def require_same_ways(self) -> None:  # noqa: B027 - without classes there are no ways
         """Raise ConfigError if training tasks have other ways than those that are tested."""
 

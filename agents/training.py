@@ -141,6 +141,8 @@ def set_streams(agent: Agent, states: dict[str, torch.Tensor]) -> None:
 
 def _timesteps(agent: Agent, outcome: Outcome) -> int:
     """Return how many environment steps, tasks or images an outer step took, over all processes."""
+    if outcome.timesteps is not None:
+        return outcome.timesteps
     adaptation, problem = outcome.adaptation, agent.adapter.problem
     if adaptation is None or not problem.on_policy:
         return agent.meta_batch

@@ -17,6 +17,7 @@ from metarl.adapters.memory import TrialAdapter
 from metarl.agents.adapted import AdaptedPolicy, RememberingPolicy
 from metarl.agents.pictures import Pictures, Unseen, paths
 from metarl.agents.sources import Source, name_of, refuse_arguments, refuse_class, users_network
+from metarl.agents.task_vec_env import TaskVecEnv
 from metarl.errors import ConfigError, TaskError, unknown_name
 from metarl.networks import ACTIVATIONS, mlp
 from metarl.normalisation import BatchNorm, ObservationNorm
@@ -61,6 +62,22 @@ class TrajectorySource(Source):
         self._distribution = _distribution(env.action_space)
         self._entries = flat_size(env.observation_space) + (recall_size(self._distribution) if rollouts.recall else 0)
         self.problem = self._problem(env)
+        self._vec_env: TaskVecEnv | None = None
+
+    def vec_env(self, rows: int) -> TaskVecEnv:
+        """Return the family as an SB3 vector environment of so many rows, each episode of a new training task."""
+        if self._vec_env is not None and self._vec_env.num_envs != rows:
+            self.close()
+        if self._vec_env is None:
+            self._vec_env = TaskVecEnv(self.env, rows)
+        return self._vec_env
+
+    def close(self) -> None:
+        """Close the environments that were made here."""
+        self.problem.close()
+        if self._vec_env is not None:
+            self._vec_env.close()
+        self._vec_env = None
 
     def _problem(self, env: gym.Env[Any, Any]) -> PolicyProblem:
         how, like = self.rollouts, self._like
@@ -211,6 +228,7 @@ class TrajectorySource(Source):
         other = copy.copy(self)
         other.env = env
         other.problem = self._problem(env)
+        other._vec_env = None
         return other
 
     def split_of(self, observation: Any) -> list[Any] | None:

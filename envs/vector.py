@@ -152,6 +152,25 @@ class FamilyVectorEnv(VectorEnv[Any, Any, Any]):
             self._info(),
         )
 
+    def reset_rows(self, rows: Sequence[int], tasks: Sequence[Mapping[str, Any]]) -> Array:
+        """Start some rows anew at once, each with a task, the others going on; return what all see.
+
+        Args:
+            rows: their places.
+            tasks: one for each of them.
+
+        Raises:
+            TaskError: a task outside the family.
+        """
+        for row, task in zip(rows, tasks, strict=True):
+            self._tasks[row] = self.family.check_task(task)
+        self.set_tasks(self._tasks)
+        fresh = torch.zeros_like(self._ended)
+        fresh[list(rows)] = True
+        self._start_anew(fresh)
+        self._ended = self._ended & ~fresh
+        return self._observation()
+
     def _start_anew(self, fresh: Tensor) -> None:
         shape = fresh.shape + (1,) * (self._states.dim() - 1)
         self._states = torch.where(fresh.view(shape), self.start_states(), self._states)

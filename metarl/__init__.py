@@ -39,12 +39,16 @@ if TYPE_CHECKING:
     from metarl.agents import MetaSGD as MetaSGD
     from metarl.agents import NearestNeighbour as NearestNeighbour
     from metarl.agents import NeuralProcess as NeuralProcess
+    from metarl.agents import Oracle as Oracle
+    from metarl.agents import Pretrained as Pretrained
     from metarl.agents import ProtoNet as ProtoNet
     from metarl.agents import RelationNet as RelationNet
     from metarl.agents import Reptile as Reptile
+    from metarl.agents import Scratch as Scratch
     from metarl.agents import SemiProtoNet as SemiProtoNet
     from metarl.agents import SiameseNet as SiameseNet
     from metarl.agents import SNAILPolicy as SNAILPolicy
+    from metarl.agents import TaskVecEnv as TaskVecEnv
     from metarl.agents import TrainFromScratch as TrainFromScratch
     from metarl.agents import learn_side_by_side as learn_side_by_side
     from metarl.envs import TaskAdapter as TaskAdapter
@@ -67,8 +71,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "metarl.agents": "Agent AlphaMAML BaselineFinetune BaselinePlusPlus Evaluation Finetuning LSTM LWA LearnedOptimiser MAML "
-    "MANN MatchingNet MetaLSTM MetaLSTM2 MetaSGD NLBA NearestNeighbour NeuralProcess ProtoNet RelationNet "
-    "RL2 Reptile SNAIL SNAILPolicy SemiProtoNet SiameseNet TURTLE TrainFromScratch learn_side_by_side",
+    "MANN MatchingNet MetaLSTM MetaLSTM2 MetaSGD NLBA NearestNeighbour NeuralProcess Oracle Pretrained ProtoNet RelationNet "
+    "RL2 Reptile SNAIL SNAILPolicy Scratch SemiProtoNet SiameseNet TURTLE TaskVecEnv TrainFromScratch learn_side_by_side",
     "metarl.adapters": "Adapter",
     "metarl.envs": "TaskAdapter TaskFamily",
     "metarl.learner": "Layout Learner",

@@ -71,6 +71,28 @@ def agents() -> list[AgentEntry]:
         ),
         AgentEntry("rl2", "RL^2: a recurrent policy that learns within a trial", "metarl.agents:RL2"),
         AgentEntry("snail-policy", "SNAIL: attention over all that a trial showed", "metarl.agents:SNAILPolicy"),
+        AgentEntry(
+            "pretrained-policy",
+            "reference player: one policy of all tasks, by Stable-Baselines3's PPO",
+            "metarl.agents:Pretrained",
+            outer_loops=("sb3_ppo",),
+            idle=("first_order", "meta_batch"),  # nothing is differentiated twice, and tasks come episode by episode
+        ),
+        AgentEntry(
+            "scratch-policy",
+            "reference player: a new random policy",
+            "metarl.agents:Scratch",
+            outer_loops=(),
+            idle=("first_order", "meta_batch"),
+        ),
+        AgentEntry(
+            "oracle",
+            "reference player: is told the task; by Stable-Baselines3's PPO",
+            "metarl.agents:Oracle",
+            is_baseline=True,
+            outer_loops=("sb3_ppo",),
+            idle=("first_order", "meta_batch"),
+        ),
         AgentEntry("lwa", "a user's engagements set a linear classifier's weights", "metarl.agents:LWA"),
         AgentEntry("nlba", "a user's engagements set a network's biases", "metarl.agents:NLBA"),
         AgentEntry(
@@ -120,6 +142,13 @@ def outer_loops() -> list[OuterEntry]:
         OuterEntry("ppo", "several epochs of a clipped surrogate", "metarl.outer:PPO", ("policies",), "ppo"),
         OuterEntry("promp", "PPO with penalties on the inner steps' policies", "metarl.outer:ProMP", ("policies",), "promp"),
         OuterEntry("policy_gradient", "REINFORCE with a baseline", "metarl.outer:GradientDescent", ("policies",), "gradient"),
+        OuterEntry(
+            "sb3_ppo",
+            "Stable-Baselines3's PPO on tasks as they come, without adaptation",
+            "metarl.agents.stable_baselines:StableBaselinesPPO",
+            ("policies",),
+            "sb3",
+        ),
         OuterEntry(
             "gradient_descent", "any optimiser of torch.optim", "metarl.outer:GradientDescent", ("predictors",), "gradient"
         ),

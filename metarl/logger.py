@@ -16,7 +16,7 @@ def metrics(adapter: Adapter, meta: Meta, outcome: Outcome) -> dict[str, float]:
     """
     problem = adapter.problem
     log = {"train/query_loss": float(outcome.loss)}
-    log |= {f"train/{name}": float(value) for name, value in outcome.metrics.items()}
+    log |= {name if "/" in name else f"train/{name}": float(value) for name, value in outcome.metrics.items()}
     if outcome.adaptation is None:  # pretraining adapts to no task
         return log
     measures = measure_steps(adapter, meta, outcome.adaptation, outcome.query)

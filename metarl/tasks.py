@@ -45,6 +45,19 @@ class Episodes(NamedTuple):
     unlabelled_targets: tuple[Tensor, ...] = ()
 
 
+def flat_task(task: Any) -> Array:
+    """Return a task as one vector of float32: the entries of a dictionary one after another, or the numbers that it is.
+
+    Raises:
+        TaskError: it is not made of numbers.
+    """
+    entries = list(task.values()) if isinstance(task, Mapping) else [task]
+    try:
+        return np.concatenate([np.asarray(entry, np.float32).ravel() for entry in entries])
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"task={task!r} cannot be told: it is not made of numbers") from error
+
+
 def split_index(split: str) -> int:
     """Return the split's number.
 

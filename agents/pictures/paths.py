@@ -18,7 +18,8 @@ PATHS = 8
 
 def draw(agent: Agent, unseen: Unseen) -> Pictures:
     """Return the paths as ``"adaptation"``, if observations are points of the plane and adapting takes steps."""
-    if agent.env.observation_space.shape != (2,) or not unseen.adaptation.experiences:
+    experiences = unseen.adaptation.experiences
+    if agent.env.observation_space.shape != (2,) or not experiences or experiences[0].observations.shape[-1] != 2:
         return {}
     return {"adaptation": _paths(unseen)}
 

@@ -128,6 +128,24 @@ class LocomotionVector(VectorEnv[Any, Any, Any]):
         self._ended = terminated | truncated
         return self._observe(), rewards, terminated, truncated, self._info({"x_velocity": velocity, "unstable": unstable})
 
+    def reset_rows(self, rows: Sequence[int], tasks: Sequence[Mapping[str, Any]]) -> Array:
+        """Start some rows anew at once, each with a task, the others going on; return what all see.
+
+        Args:
+            rows: their places.
+            tasks: one for each of them.
+
+        Raises:
+            TaskError: a task outside the family.
+        """
+        for row, task in zip(rows, tasks, strict=True):
+            self._tasks[row] = self._family.check_task(task)
+            self._put_at_start(row)
+            self._ended[row] = False
+        self._columns = columns(self._tasks)
+        self._models = self._simulation.models(self._tasks)
+        return self._observe()
+
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads."""
         self._simulation.close()

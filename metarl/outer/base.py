@@ -27,7 +27,8 @@ class Outcome:
         loss: the mean query loss before it, shape ().
         adaptation: the adaptation before it; None if nobody asked for a report.
         query: the query experience.
-        metrics: what else a log should know, by name.
+        metrics: what else a log should know, by name; a name without a slash is put under ``train/``.
+        timesteps: environment steps that the loop took by itself; None where they are counted in its experience.
     """
 
     meta: Meta
@@ -35,6 +36,7 @@ class Outcome:
     adaptation: Adaptation | None = None
     query: Any = None
     metrics: dict[str, float | Tensor] = field(default_factory=dict)
+    timesteps: int | None = None
 
 
 class TaskSource(Protocol):

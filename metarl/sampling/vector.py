@@ -102,12 +102,10 @@ def make_vector_env(
     """
     env = without_monitors(env)
     flat_size(env.observation_space)
-    spec = _spec(env)
-    if vectorisation == "auto" and spec is not None and spec.vector_entry_point is not None:
-        entry = spec.vector_entry_point
-        if hasattr(load_env_creator(entry) if isinstance(entry, str) else entry, "tensor_step"):
-            dtype = str(like.dtype).removeprefix("torch.")
-            return cast(TensorVectorEnv, gym.make_vec(spec, num_envs=rows, device=like.device, dtype=dtype))
+    spec = spec_of(env)
+    if vectorisation == "auto" and spec is not None and has_vector_env(spec, "tensor_step"):
+        dtype = str(like.dtype).removeprefix("torch.")
+        return cast(TensorVectorEnv, gym.make_vec(spec, num_envs=rows, device=like.device, dtype=dtype))
     make = Copies(env if spec is None else spec)
     stepper = WorkerPool(make, workers or cores(), worker_timeout) if vectorisation == "workers" else RowStepper(make)
     return SteppedVectorEnv(stepper, env.action_space, horizon_of(env), like)
@@ -121,7 +119,13 @@ def without_monitors(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
     return env
 
 
-def _spec(env: gym.Env[Any, Any]) -> EnvSpec | None:
+def has_vector_env(spec: EnvSpec, method: str) -> bool:
+    """Return whether a family has a vector environment of its own with a method of this name."""
+    entry = spec.vector_entry_point
+    return hasattr(load_env_creator(entry) if isinstance(entry, str) else entry, method)
+
+
+def spec_of(env: gym.Env[Any, Any]) -> EnvSpec | None:
     """Return how the environment can be made anew; None if it must be copied."""
     spec = env.spec
     return spec if spec is not None and not spec.additional_wrappers and env.unwrapped is not env else None
