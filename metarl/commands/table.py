@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl.commands.costs import Cost
+from metarl.commands.costs import Cost, Spent
 from metarl.commands.settings import Settings
 from metarl.errors import ConfigError, unknown_name
 
@@ -54,6 +54,7 @@ class Cell:
         total: whether it is the sum of what was measured after each number of steps up to ``step``, such as what the episodes
             of a trial earned together.
         cost: what is read of the agent's costs instead of a score; see ``metarl.commands.costs``.
+        comparable: whether our number and the published one are in the same unit.
     """
 
     name: str
@@ -64,7 +65,8 @@ class Cell:
     statistic: Literal["mean", "median"] = "mean"
     unit: float = 1.0
     total: bool = False
-    cost: Cost | None = None
+    cost: Cost | Spent | None = None
+    comparable: bool = True
 
 
 @dataclass(frozen=True)
@@ -291,6 +293,8 @@ def verdict(cell: Cell | Derived, ours: float, ours_ci: float, higher_is_better:
         return f"not told apart from {cell.not_below:g}" if within else f"below {cell.not_below:g}"
     if cell.paper is None:
         return "a cost" if isinstance(cell, Cell) and cell.cost is not None else "no published number"
+    if isinstance(cell, Cell) and not cell.comparable:
+        return "not comparable in value"
     better_by = ours - cell.paper if higher_is_better or isinstance(cell, Share) else cell.paper - ours
     if better_by >= 0:
         return "at least the paper's"
