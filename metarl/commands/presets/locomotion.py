@@ -29,17 +29,19 @@ SHORT: Settings = {
     "env_kwargs": {"max_episode_steps": 100},
     "policy_kwargs": {"hidden": [64, 64]},
     "rate": 0.1,
-    "meta_batch": 10,
+    "meta_batch": 20,
+    "rollouts.inner_loss": "likelihood-ratio",
+    "rollouts.gae_lambda": 0.95,
     "trpo.fisher_fraction": 0.2,
     "ppo.learning_rate": 1e-3,
     "ppo.n_epochs": 5,
     "ppo.target_kl": 0.02,
     "promp.learning_rate": 1e-3,
-    "iterations": 100,
+    "iterations": 120,
     "validation_tasks": 10,
 }
-"""Half the horizon and a quarter of the tasks: what every rule and outer loop can learn by in minutes. 40,000 steps an iteration,
-before and after one inner step; PPO's and ProMP's settings are those of navigation."""
+"""Half the horizon and half the tasks: what every rule and outer loop can learn by in minutes. An iteration is 80,000 steps,
+before and after one inner step. PPO's and ProMP's settings, lambda and the inner loss are those of navigation."""
 
 
 def _presets(name: str, env: str, line: str, **settings: Any) -> dict[str, Preset]:

@@ -16,7 +16,7 @@ MINUTES = {"MAML": 80.0, "Meta-SGD": 80.0, "pretrained": 20.0, "oracle": 20.0}
 """Of one core: all rows end within two hours on two."""
 
 TABLE = Table(
-    title="MAML, ants walk at a speed: returns after 0 to 3 steps on unseen tasks, and percent of the way to an oracle's",
+    title="MAML, ants walk at a speed: return after 0 to 3 steps, percent of the way to the oracle's",
     rows=rows("ant-velocity", PAPER, MINUTES),
     higher_is_better=True,
     seeds=1,

@@ -16,7 +16,7 @@ MINUTES = {"MAML": 40.0, "Meta-SGD": 40.0, "pretrained": 10.0, "oracle": 10.0}
 """Of one core: all rows end within an hour on two."""
 
 TABLE = Table(
-    title="MAML, half-cheetahs run at a speed: returns after 0 to 3 steps on unseen tasks, and percent of the way to an oracle's",
+    title="MAML, half-cheetahs run at a speed: return after 0 to 3 steps, percent of the way to the oracle's",
     rows=rows("cheetah-velocity", PAPER, MINUTES),
     higher_is_better=True,
     seeds=1,

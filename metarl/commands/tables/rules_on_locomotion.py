@@ -1,10 +1,13 @@
 """All rules on half-cheetahs that run forwards or backwards, at equal environment steps: return by inner step, or by episode.
 
-Every outer step samples 10 tasks and, of each, 20 trajectories of 100 steps before and 20 after the inner step; RL^2's is 10
-trials of four episodes. So 100 outer steps are 4 million environment steps for all. What that takes in time stands beside it.
+Every outer step samples 20 tasks and, of each, 20 trajectories of 100 steps before and 20 after the inner step, or for RL^2 10
+trials of four episodes. So 120 outer steps are 9.6 million environment steps for all. What that took stands beside it.
 Directions are two: unseen tasks are the two that were trained on, met anew.
 """
 
+from typing import get_args
+
+from metarl.commands.costs import Spent
 from metarl.commands.presets.bandit import RL2_BANDIT
 from metarl.commands.presets.locomotion import SHORT
 from metarl.commands.settings import Settings
@@ -37,7 +40,7 @@ RL2: Settings = {
     "rollouts.gae_lambda": 0.95,
 }
 """As on bandits, with as many episodes in a trial as returns are read."""
-COLUMNS = (*(f"after {step} step{'s' * (step != 1)}" for step in range(STEPS + 1)), "million steps", "minutes")
+COLUMNS = (*(f"after {step} step{'s' * (step != 1)}" for step in range(STEPS + 1)), *get_args(Spent))
 
 
 def row(name: str, settings: Settings) -> Row:
