@@ -337,15 +337,15 @@ def test_learners_and_players_of_the_tables_are_paired_on_the_same_tasks(monkeyp
     table = memory_on_bandits.TABLE
     player = table.row("random, 10 pulls of 5 arms")
     (at_random,) = memory_on_bandits.reading(player, Run.of(player.settings), 1.0).values()
-    uniform = {"hidden": [4], "output_gain": 1e-6}
-    for name, changes in (
-        ("MAML", {"rate": 1e-9, "policy_kwargs": uniform}),
-        ("RL^2", {"hidden": 4, "rollouts.trajectories": 40}),
-    ):
+    changed = {
+        "MAML": {"rate": 1e-9, "policy_kwargs": {"hidden": [4], "output_gain": 1e-6}, "meta_batch": 600},
+        "RL^2": {"hidden": 4, "rollouts.trajectories": 40, "meta_batch": 10, "ppo.n_epochs": 1},
+    }
+    for name, changes in changed.items():
         row = table.row(f"{name}, 10 pulls of 5 arms")
         (cell,) = row.cells
         exam = replace(cell.exam, tasks=30, repeats=40 if name == "MAML" else 1)
-        settings = {**row.settings, **changes, "iterations": 1, "meta_batch": 2}
+        settings = {**row.settings, **changes, "iterations": 1}
         small = replace(row, settings=settings, cells=(replace(cell, exam=exam),))
         untrained = replace(table, minutes=1e-9)
         (numbers,) = measure(untrained, small, [0], 1.0, "")
