@@ -1,5 +1,6 @@
 """Reference players: indices, plans and posteriors by hand, exact values by enumeration, and what a trial is."""
 
+from dataclasses import replace
 from functools import cache
 
 import gymnasium as gym
@@ -24,6 +25,7 @@ from metarl.agents.players import (
 from metarl.agents.players.arms import Counts
 from metarl.agents.players.gittins import discounted_indices, finite_horizon_indices
 from metarl.agents.players.planning import plan
+from metarl.commands.measure import measure
 from metarl.commands.run import Run
 from metarl.commands.tables import memory_on_bandits, memory_on_mdps
 from metarl.errors import ConfigError, TaskError
@@ -287,14 +289,20 @@ def test_what_cannot_be_played_is_named():
 # -- tables
 
 
-def test_bandits_are_measured_by_their_own_player():
+def test_bandits_are_measured_by_their_own_player(monkeypatch):
+    monkeypatch.setattr(memory_on_bandits, "TASKS", 100)
+    monkeypatch.setattr(memory_on_bandits, "TRIALS", 5)
+    monkeypatch.setattr(memory_on_bandits, "TUNING_TRIALS", 100)
     table = memory_on_bandits.TABLE
     found = {}
     for player in ("Bayes-optimal", "UCB1", "Gittins", "random"):
         row = table.row(f"{player}, 10 pulls of 5 arms")
         (found[player],) = memory_on_bandits.reading(row, Run.of(row.settings), 0.05).values()
     assert found["Bayes-optimal"].mean == pytest.approx(bayes_optimal_value(5, 10))
-    assert len(found["Gittins"].values) == 500
+    env = gym.make(BANDIT, arms=5, max_episode_steps=10)
+    tasks = [task for task in evaluation_tasks(env, 100) for _ in range(5)]
+    of_trials = play(Gittins(), env, tasks).totals
+    assert found["Gittins"].values == tuple(of_trials.reshape(100, 5).mean(1))
     assert found["random"].mean == pytest.approx(5, abs=0.3)
     for learner in ("UCB1", "Gittins"):
         assert found[learner].mean == pytest.approx(6.66, abs=0.3)
@@ -310,11 +318,37 @@ def test_ucb1_is_tuned_on_training_tasks(monkeypatch):
 
 
 def test_mdps_are_read_after_each_number_of_episodes(monkeypatch):
-    monkeypatch.setattr(memory_on_mdps, "EPISODES", (2, 3))
+    for name, value in {"EPISODES": (2, 3), "TASKS": 10, "TRIALS": 2}.items():
+        monkeypatch.setattr(memory_on_mdps, name, value)
     row = memory_on_mdps.row("told the MDP")
     numbers = memory_on_mdps.reading(row, Run.of(row.settings), 0.01)
-    played = play(ValueIteration(), MDP, 20, 3)
-    assert {name: one.mean for name, one in numbers.items()} == {
-        "told the MDP, 2 episodes": played.first(2).mean,
-        "told the MDP, 3 episodes": played.mean,
+    tasks = [task for task in evaluation_tasks(gym.make(MDP), 10) for _ in range(2)]
+    played = play(ValueIteration(), MDP, tasks, 3)
+    assert {name: one.mean for name, one in numbers.items()} == pytest.approx(
+        {"told the MDP, 2 episodes": played.first(2).mean, "told the MDP, 3 episodes": played.mean}
+    )
+    assert len(numbers["told the MDP, 3 episodes"].values) == 10
+
+
+def test_learners_and_players_of_the_tables_are_paired_on_the_same_tasks(monkeypatch):
+    """A learner that plays at random earns, task by task, what the player at random does."""
+    monkeypatch.setattr(memory_on_bandits, "TASKS", 30)
+    monkeypatch.setattr(memory_on_bandits, "TRIALS", 40)
+    table = memory_on_bandits.TABLE
+    player = table.row("random, 10 pulls of 5 arms")
+    (at_random,) = memory_on_bandits.reading(player, Run.of(player.settings), 1.0).values()
+    changed = {
+        "MAML": {"rate": 1e-9, "policy_kwargs": {"hidden": [4], "output_gain": 1e-6}, "meta_batch": 600},
+        "RL^2": {"hidden": 4, "rollouts.trajectories": 40, "meta_batch": 10, "ppo.n_epochs": 1},
     }
+    for name, changes in changed.items():
+        row = table.row(f"{name}, 10 pulls of 5 arms")
+        (cell,) = row.cells
+        exam = replace(cell.exam, tasks=30, repeats=40 if name == "MAML" else 1)
+        settings = {**row.settings, **changes, "iterations": 1}
+        small = replace(row, settings=settings, cells=(replace(cell, exam=exam),))
+        untrained = replace(table, minutes=1e-9)
+        (numbers,) = measure(untrained, small, [0], 1.0, "")
+        difference = numbers[cell.name].minus(at_random)
+        assert abs(difference.mean) < 0.3
+        assert difference.ci95 < 0.6 * at_random.ci95  # tasks differ by far more than luck does in 40 trials

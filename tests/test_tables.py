@@ -18,7 +18,7 @@ from metarl.commands import measure as measuring
 from metarl.commands.costs import Cost, costs
 from metarl.commands.measure import measure, run_of
 from metarl.commands.run import Run
-from metarl.commands.table import Cell, Difference, Exam, Measured, Row, Table, verdict
+from metarl.commands.table import Cell, Difference, Exam, Measured, Row, Share, Table, verdict
 from metarl.commands.tables import discover, learned_optimiser, turtle_table_4
 from metarl.errors import ConfigError, NonFiniteError
 from metarl.evaluation import Evaluation
@@ -40,6 +40,7 @@ class Fake:
         self.iteration, self.is_best, self.is_closed = 0, False, False
         self.best = {"score": -7.0, "iteration": 1}
         self.adapter = SimpleNamespace(problem=SimpleNamespace(sign=-1))
+        self.num_timesteps = 2_500_000
         self.learned = {}
 
     def learn(self, iterations, **kwargs):
@@ -98,9 +99,15 @@ def origins(monkeypatch):
 
 
 def origin_of(cell, number, origins):
-    """Return where a number came from, and check that it is the cell's statistic in the cell's unit."""
-    index = int(number.mean / cell.unit + 1e-6)
-    fraction = number.mean / cell.unit - index
+    """Return where a number came from, and check that it is the cell's statistic in the cell's unit.
+
+    A sum over n steps is of entries that follow each other: of a total, n times the last one's place less what is before it.
+    """
+    value, n = number.mean / cell.unit, 1 + origins[-1]["step"]
+    if cell.total:
+        value = (value + n * (n - 1) / 2) / n
+    index = int(value + 1e-6)
+    fraction = value - index
     assert fraction == pytest.approx(0.0 if cell.statistic == "median" else 0.1, abs=1e-6)
     return origins[index]
 
@@ -109,11 +116,19 @@ def origin_of(cell, number, origins):
 def test_every_cell_is_read_from_its_own_trained_best_iterate_on_test_tasks(name, origins):
     table = registry.TABLES.load(name)
     for row in table.runs():
+        if table.reading_of(row) is not None:
+            continue
         (numbers,) = measure(table, row, [3], 1.0, "data")
         assert set(numbers) == {cell.name for cell in row.cells}
         for cell in row.cells:
             if cell.exam is None:
                 assert numbers[cell.name] == Measured(7.0)  # a loss: minus the score
+                continue
+            if cell.cost == "million steps":
+                assert numbers[cell.name] == Measured(2.5)
+                continue
+            if cell.cost == "minutes":
+                assert 0 <= numbers[cell.name].mean < 0.1
                 continue
             if cell.cost is not None:
                 assert numbers[cell.name] == Measured(COSTS[cell.cost])
@@ -157,6 +172,15 @@ WHERE = [
         "masked k-means, unlabelled and distractors",
         {"step": 0, "tasks": 1000, "env_kwargs": {"unlabelled": 5, "distractors": 5, "split": "test"}},
     ),
+    ("memory-on-bandits", "SNAIL, 100 pulls of 10 arms", {"step": 0, "steps": None, "tasks": 1000, "repeats": 1}),
+    ("memory-on-bandits", "MAML, 10 pulls of 5 arms", {"step": 1, "tasks": 1000, "repeats": 20}),
+    ("memory-on-mdps", "Meta-SGD, 10 episodes", {"step": 1, "tasks": 400, "repeats": 10}),
+    ("maml-cheetah-direction", "MAML, after 1 step", {"step": 1, "steps": 3, "tasks": 40}),
+    ("maml-cheetah-velocity", "oracle, after 0 steps", {"step": 0, "steps": 0, "tasks": 40}),
+    ("maml-ant-direction", "random, after 3 steps", {"step": 3, "steps": 3}),
+    ("maml-ant-velocity", "pretrained, after 2 steps", {"step": 2, "steps": 3}),
+    ("rules-on-locomotion", "RL^2, by episode, after 3 steps", {"step": 3, "steps": 3, "tasks": 40}),
+    ("outer-loops-on-navigation", "navigation: PPO, after 0 steps", {"step": 0, "tasks": 600}),
     ("maml-navigation", "our estimator, rate 0.05, after 0 steps", {"step": 0, "steps": 3, "tasks": 600}),
     ("maml-navigation", "Finn's estimator, rates 0.5 and 0.25, after 2 steps", {"step": 2, "steps": 3}),
     ("maml-sine", "rate 0.001, after 5 steps", {"step": 5, "steps": 10, "tasks": 600}),
@@ -255,7 +279,30 @@ TRAINED = [
         "PPO from the meta-learned start",
         {"agent": "maml", "env": "metarl/HalfCheetahDirection-v0", "meta_batch": 20, "rollouts.trajectories": 20},
     ),
+    (
+        "memory-on-bandits",
+        "Meta-SGD, 100 pulls of 10 arms",
+        {"env_kwargs.arms": 10, "env_kwargs.max_episode_steps": 1, "rollouts.trajectories": 50, "inner_steps": 1},
+    ),
+    (
+        "memory-on-bandits",
+        "RL^2, 10 pulls of 10 arms",
+        {"env_kwargs.arms": 10, "env_kwargs.max_episode_steps": 10, "episodes": 1, "outer": "ppo", "validate_every": 0},
+    ),
     ("memory-on-mdps", "posterior sampling", {"env": "metarl/TabularMDP-v0"}),
+    ("memory-on-mdps", "SNAIL", {"agent": "snail-policy", "episodes": 10, "iterations": 10**7}),
+    ("memory-on-mdps", "MAML", {"agent": "maml", "inner_steps": 1, "rollouts.trajectories": 5}),
+    (
+        "maml-cheetah-direction",
+        "MAML",
+        {"env": "metarl/HalfCheetahDirection-v0", "rate": [0.1, 0.05], "inner_steps": 1, "iterations": 10**7},
+    ),
+    ("maml-cheetah-velocity", "oracle", {"env": "metarl/HalfCheetahVelocity-v0", "agent": "oracle", "inner_steps": 0}),
+    ("maml-ant-direction", "pretrained", {"env": "metarl/AntDirection-v0", "rate": [0.1, 0.001], "rollouts.trajectories": 40}),
+    ("maml-ant-velocity", "random", {"env": "metarl/AntVelocity-v0", "agent": "scratch-policy", "outer": ""}),
+    ("rules-on-locomotion", "ProMP", {"agent": "maml", "outer": "promp", "outer.learning_rate": 1e-3, "iterations": 120}),
+    ("rules-on-locomotion", "LSTM2", {"agent": "meta-lstm-2", "outer": "trpo", "outer.cg_iterations": 6}),
+    ("outer-loops-on-navigation", "navigation: TRPO", {"agent": "maml", "outer": "trpo", "rate": 0.05, "outer.max_kl": 0.02}),
     (
         "learned-optimiser",
         "quadratics: Adam",
@@ -382,6 +429,35 @@ def test_a_budget_of_time_ends_every_run_and_iterations_none(monkeypatch):
     assert (made[0].learned["iterations"], made[0].learned["callback"], stops) == (1000, "stop", [3.0])
 
 
+def test_a_row_may_have_its_own_budget_and_its_own_reading(monkeypatch):
+    made, stops = [], []
+    monkeypatch.setattr(Run, "make", lambda run, **kwargs: made.append(Fake(run, [])) or made[-1])
+    monkeypatch.setattr("metarl.agents.callbacks.StopAfter", lambda minutes: stops.append(minutes) or "stop")
+    timed = Row("timed", {"agent": "maml", "iterations": 1000}, (Cell("c"),), minutes=8.0)
+    counted = Row("counted", {"agent": "maml", "iterations": 1000}, (Cell("c"),))
+    read = replace(counted, name="read", reading=lambda row, run, scale: {"c": Measured(run.iterations * scale)})
+    table = Table("t", [timed, counted, read])
+    for row in (timed, counted):
+        measure(table, row, [0], 0.25, "")
+    assert [(one.learned["iterations"], one.learned["callback"]) for one in made] == [(1000, "stop"), (250, None)]
+    assert stops == [2.0]
+    assert measure(table, read, [0], 0.25, "") == [{"c": Measured(62.5)}]
+    by_table = replace(table, reading=lambda *_: {"c": Measured(7.0)})
+    assert measure(by_table, timed, [0], 0.25, "") == [{"c": Measured(7.0)}]
+    assert measure(by_table, read, [0], 0.25, "") == [{"c": Measured(62.5)}]
+
+
+def test_what_training_took_is_read(monkeypatch):
+    class Busy(Fake):
+        def learn(self, iterations, **kwargs):
+            monkeypatch.setattr(measuring, "process_time", lambda: 130.0)
+
+    monkeypatch.setattr(measuring, "process_time", lambda: 10.0)
+    monkeypatch.setattr(Run, "make", lambda run, **kwargs: Busy(run, []))
+    row = Row("r", {"agent": "maml"}, tuple(Cell(name, cost=name) for name in ("million steps", "minutes")))
+    assert measure(Table("t", [row]), row, [0], 1.0, "") == [{"million steps": Measured(2.5), "minutes": Measured(2.0)}]
+
+
 def test_costs_are_of_the_exam_s_tasks():
     options = {"policy_kwargs": {"hidden": (4,)}, "device": "cpu"}
     agent = metarl.ProtoNet("MLP", "tests/Images-v0", **options)
@@ -405,7 +481,7 @@ def test_costs_of_one_exam_are_measured_once(monkeypatch):
     monkeypatch.setattr("metarl.commands.measure.costs", lambda agent, exam: asked.append(exam) or COSTS)
     names = get_args(Cost)
     row = Row("r", {}, tuple(Cell(name, exam=Exam(3), cost=name) for name in names))
-    numbers = measuring.read(Fake(Run.of({"agent": "maml"}), []), row, False, Table("t", [row]), "")
+    numbers = measuring.read(Fake(Run.of({"agent": "maml"}), []), row, measuring.Learned(), Table("t", [row]), "")
     assert numbers == {name: Measured(COSTS[name], stopped=False) for name in names}
     assert asked == [Exam(3)]
 
@@ -590,6 +666,106 @@ def test_differences_are_paired_over_tasks():
     assert one.minus(Measured(1.5)) == Measured(0.5)
 
 
+def test_a_total_is_of_all_steps_up_to_the_cell_s():
+    evaluation = Evaluation("return", np.array([[1.0, 2.0, 4.0], [3.0, 5.0, 8.0]]), (0, 1, 2))
+    assert Measured.of(evaluation, Cell("c", total=True, unit=5.0)).values == (35.0, 80.0)
+    two = Measured.of(evaluation, Cell("c", total=True, step=1))
+    assert (two.values, two.mean) == ((3.0, 8.0), 5.5)
+    assert two.ci95 == pytest.approx(1.96 * 2.5 * 2**0.5 / 2**0.5)
+    assert Measured.of(evaluation, Cell("c", step=1)).values == (2.0, 5.0)
+
+
+def test_a_relative_difference_is_in_percent_of_the_subtrahend():
+    one, other = Measured(3.0, 0.5, (2.0, 4.0)), Measured(4.0, 0.5, (3.0, 5.0))
+    found = Difference("d", "a", "b", relative=True).of(one, other)
+    assert found.mean == pytest.approx(-25)
+    # what the ratio -1/4 leaves of the differences (-1, -1): (-1/4, 1/4), over the mean 4
+    assert found.ci95 == pytest.approx(100 * 1.96 * 0.25 / 4)
+    assert Difference("d", "a", "b", relative=True).of(one, Measured(4.0)) == Measured(-25.0)
+    assert np.isnan(one.relative_to(Measured(0.0)).mean)
+
+
+def test_a_share_of_the_way_by_hand():
+    start, goal = Measured(-1.0, 0.5, (-2.0, 0.0)), Measured(9.0, 0.5, (10.0, 8.0))
+    reached = Measured(5.0, 0.5, (3.0, 7.0))
+    share = Share("s", "reached", "start", "goal")
+    found = share.of(reached, start, goal)
+    assert found.mean == pytest.approx(60)
+    # the way of each task is (12, 8), what came of it (5, 7): six tenths of the way leave (-2.2, 2.2), over the mean of 10
+    assert found.ci95 == pytest.approx(100 * 1.96 * 2.2 / 10)
+    assert share.of(start, start, goal).mean == 0
+    assert share.of(goal, start, goal).mean == 100
+    other_tasks = share.of(reached, start, Measured(9.0, 0.5, (9.0,)))
+    assert (other_tasks.mean, other_tasks.ci95) == (pytest.approx(60), None)
+    assert np.isnan(share.of(reached, start, start).mean)
+
+
+def test_a_report_has_the_shares_of_what_was_measured_seed_by_seed():
+    cells = tuple(Cell(name) for name in ("start", "reached", "goal"))
+    table = Table("t", [Row("r", {}, cells), Share("s", "reached", "start", "goal", 70.0)])
+    numbers = {
+        "start": [Measured(0.0), Measured(1.0)],
+        "reached": [Measured(1.0), Measured(4.0)],
+        "goal": [Measured(2.0), Measured(5.0)],
+    }
+    row = report.rows_of(table, numbers, 1.0)[-1]
+    assert (row["cell"], row["ours_by_seed"], row["paper"]) == ("s", [50.0, 75.0], 70.0)
+    assert row["verdict"] == "short by 7.50"  # a share is better if it is larger, whatever the table's numbers are
+    del numbers["goal"]
+    assert [row["cell"] for row in report.rows_of(table, numbers, 1.0)] == ["start", "reached"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("maml-cheetah", "maml-ant"))])
+def test_shares_are_between_a_row_s_own_start_and_the_oracle_s_return(name):
+    table = registry.TABLES.load(name)
+    cells = {cell.name: cell for _, cell in table.cells()}
+    shares = [cell for cell in cells.values() if isinstance(cell, Share)]
+    assert len(shares) == 2 * 4
+    for share in shares:
+        row, _, when = share.name.partition(": ")[2].rpartition(", ")
+        assert share.parts == (f"{row}, {when}", f"{row}, after 0 steps", "oracle, after 0 steps")
+        reached, start, goal = (cells[part].paper for part in share.parts)
+        assert (share.paper is None) == (reached is None)
+        if reached is not None:
+            assert share.paper == pytest.approx(100 * (reached - start) / (goal - start))
+    published = {
+        "cheetah-direction": (70, 74),
+        "cheetah-velocity": (68, 92),
+        "ant-direction": (95, 95),
+        "ant-velocity": (86, 92),
+    }
+    assert tuple(round(share.paper) for share in shares[:2]) == published[name.removeprefix("maml-")]
+    assert sum(table.minutes_of(row) or 0 for row in table.runs()) <= 2 * (60 if "cheetah" in name else 120)
+
+
+def test_rules_on_locomotion_take_as_many_environment_steps():
+    table = registry.TABLES.load("rules-on-locomotion")
+    taken = set()
+    for row in table.runs():
+        run = run_of(table, row, 0, 1.0)
+        stages = run.options["episodes"] if run.agent == "rl2" else 1 + run.options["inner_steps"]
+        batch = run.options["meta_batch"] * run.rollouts["trajectories"] * run.env_kwargs["max_episode_steps"]
+        taken.add(run.iterations * batch * stages)
+    assert taken == {9_600_000}
+
+
+def test_a_trial_of_the_tables_of_memory_has_as_many_steps_for_every_learner():
+    for name, wanted in (("memory-on-bandits", lambda cell: int(cell.split()[-5])), ("memory-on-mdps", lambda _: 10)):
+        table = registry.TABLES.load(name)
+        for row in table.runs():
+            if table.reading_of(row) is not None:
+                continue
+            run = run_of(table, row, 0, 1.0)
+            (cell,) = row.cells
+            if run.agent in ("rl2", "snail-policy"):
+                assert cell.unit == 1
+                lived = run.options["episodes"] * (run.env_kwargs["max_episode_steps"] if name == "memory-on-bandits" else 1)
+            else:
+                assert cell.unit == run.rollouts["trajectories"]
+                lived = cell.unit * (1 + run.options["inner_steps"])
+            assert lived == wanted(cell.name)
+
+
 def test_a_report_has_the_difference_of_what_was_measured():
     table = Table("t", [Row("r", {}, (Cell("a"), Cell("b"))), Difference("b minus a", "b", "a")])
     rows = report.rows_of(table, {"a": [Measured(1.0), Measured(2.0)], "b": [Measured(4.0), Measured(6.0)]}, 0.5)
@@ -624,6 +800,10 @@ def test_seeds_that_are_not_finite_are_left_out_and_counted():
         (Cell("c", -9.0, 0.5), True, -9.4, "within the paper's interval"),
         (Cell("c", -9.0, 0.5), True, -11.0, "short by 2.00"),
         (Cell("c"), False, 1.0, "no published number"),
+        (Cell("c", 5.0, comparable=False), True, 4.0, "not comparable in value"),
+        (Cell("c", cost="minutes"), True, 4.0, "a cost"),
+        (Share("s", "a", "b", "c", 70.0), False, 71.0, "at least the paper's"),
+        (Share("s", "a", "b", "c"), True, 71.0, "no published number"),
         (Difference("d", "a", "b", 0.5), True, 0.1, "not below 0"),
         (Difference("d", "a", "b", 0.5), True, -0.1, "not told apart from 0"),
         (Difference("d", "a", "b", 0.5), False, -0.3, "below 0"),

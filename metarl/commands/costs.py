@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from metarl.commands.table import Exam
 
 Cost = Literal["outer steps", "parameters", "ms to adapt", "ms to predict"]
+Spent = Literal["million steps", "minutes"]
+"""What training took: environment steps in millions, and minutes of one core's time."""
 REPEATS = 20
 
 

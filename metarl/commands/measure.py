@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Any, TypeVar
+from math import nan
+from time import process_time
+from typing import Any, NamedTuple, TypeVar
 
 from metarl.commands.costs import Cost, costs
 from metarl.commands.run import Run
@@ -11,6 +13,18 @@ from metarl.commands.table import Exam, Measured, Numbers, Row, Table
 from metarl.errors import NonFiniteError
 
 Result = TypeVar("Result")
+
+
+class Learned(NamedTuple):
+    """How a run went.
+
+    Attributes:
+        stopped: whether a loss that was not finite ended it.
+        minutes: of processor time; not a number of seeds side by side.
+    """
+
+    stopped: bool = False
+    minutes: float = nan
 
 
 def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Numbers]:
@@ -24,8 +38,9 @@ def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: st
         root: the folder of image data sets, for the tables that need one.
     """
     runs = [run_of(table, row, seed, scale, root) for seed in seeds]
-    if table.reading is not None:
-        return [table.reading(row, run, scale) for run in runs]
+    reading, minutes = table.reading_of(row), table.minutes_of(row)
+    if reading is not None:
+        return [reading(row, run, scale) for run in runs]
     every = _validate_every(table, runs[0])
     with ExitStack() as stack:
         agents = [stack.enter_context(closing(run.make())) for run in runs]
@@ -34,11 +49,11 @@ def measure(table: Table, row: Row, seeds: Sequence[int], scale: float, root: st
 
             tasks = runs[0].validation_tasks
             taken = learn_side_by_side(agents, runs[0].iterations, validate_every=every, validation_tasks=tasks)
-            stopped = [iterations < run.iterations for iterations, run in zip(taken, runs, strict=True)]
+            learned = [Learned(iterations < run.iterations) for iterations, run in zip(taken, runs, strict=True)]
         else:
-            minutes = None if table.minutes is None else scale * table.minutes
-            stopped = [_learn(agent, run, every, minutes) for agent, run in zip(agents, runs, strict=True)]
-        return [read(agent, row, early, table, root) for agent, early in zip(agents, stopped, strict=True)]
+            limit = None if minutes is None else scale * minutes
+            learned = [_learn(agent, run, every, limit) for agent, run in zip(agents, runs, strict=True)]
+        return [read(agent, row, how, table, root) for agent, how in zip(agents, learned, strict=True)]
 
 
 def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> Run:
@@ -47,17 +62,22 @@ def run_of(table: Table, row: Row, seed: int, scale: float, root: str = "") -> R
     if scale < table.compiled_from:
         changes["gradient.compile"] = False
     run = Run.of(row.settings, **changes)
-    return run if table.minutes is not None else replace(run, iterations=max(1, round(run.iterations * scale)))
+    return run if table.minutes_of(row) is not None else replace(run, iterations=max(1, round(run.iterations * scale)))
 
 
-def read(agent: Any, row: Row, stopped: bool, table: Table, root: str) -> Numbers:
+def read(agent: Any, row: Row, learned: Learned, table: Table, root: str) -> Numbers:
     """Return what a row's cells say of a trained agent, at its best validation if there was one."""
     numbers: Numbers = {}
+    stopped = learned.stopped
     evaluations: list[tuple[Exam, Any]] = []
     measured_costs: list[tuple[Exam, Mapping[Cost, float]]] = []
     for cell in row.cells:
         if cell.exam is None:
             numbers[cell.name] = Measured(_best(agent), stopped=stopped)
+            continue
+        if cell.cost == "minutes" or cell.cost == "million steps":
+            spent = learned.minutes if cell.cost == "minutes" else agent.num_timesteps / 1e6
+            numbers[cell.name] = Measured(spent, stopped=stopped)
             continue
         if cell.cost is not None:
             found = _once(measured_costs, cell.exam, lambda exam: costs(agent, exam))
@@ -77,10 +97,11 @@ def _once(kept: list[tuple[Exam, Result]], exam: Exam, sit: Callable[[Exam], Res
     return kept[-1][1]
 
 
-def _learn(agent: Any, run: Run, validate_every: int, minutes: float | None) -> bool:
-    """Let an agent learn; return whether a loss that was not finite stopped it."""
+def _learn(agent: Any, run: Run, validate_every: int, minutes: float | None) -> Learned:
+    """Let an agent learn; return how that went."""
     from metarl.agents.callbacks import StopAfter
 
+    started = process_time()
     try:
         agent.learn(
             run.iterations,
@@ -90,8 +111,8 @@ def _learn(agent: Any, run: Run, validate_every: int, minutes: float | None) -> 
             validation_tasks=run.validation_tasks,
         )
     except NonFiniteError:
-        return True
-    return False
+        return Learned(True, (process_time() - started) / 60)
+    return Learned(False, (process_time() - started) / 60)
 
 
 def _validate_every(table: Table, run: Run) -> int:

@@ -8,14 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Printed
 
-from metarl.commands.table import Cell, Difference, Measured, Table, by_cell, verdict
+from metarl.commands.table import Cell, Derived, Measured, Table, by_cell, verdict
 
 COLUMNS_AT_ONCE = 4
 """Of a matrix, beside each other."""
 
 
 def rows_of(table: Table, numbers: dict[str, list[Measured]], scale: float) -> list[dict[str, Any]]:
-    """Return the report's rows: every cell that was measured, and every difference of two such.
+    """Return the report's rows: every cell that was measured, and what is derived from such.
 
     Args:
         table: the table.
@@ -24,13 +24,13 @@ def rows_of(table: Table, numbers: dict[str, list[Measured]], scale: float) -> l
     """
     numbers = dict(numbers)
     for _, cell in table.cells():
-        if isinstance(cell, Difference) and cell.minuend in numbers and cell.subtrahend in numbers:
-            pairs = zip(numbers[cell.minuend], numbers[cell.subtrahend], strict=True)
-            numbers[cell.name] = [one.minus(other) for one, other in pairs]
+        if not isinstance(cell, Cell) and all(part in numbers for part in cell.parts):
+            seeds = zip(*(numbers[part] for part in cell.parts), strict=True)
+            numbers[cell.name] = [cell.of(*of_seed) for of_seed in seeds]
     return [row_of(cell, numbers[cell.name], table, scale) for _, cell in table.cells() if cell.name in numbers]
 
 
-def row_of(cell: Cell | Difference, seeds: list[Measured], table: Table, scale: float) -> dict[str, Any]:
+def row_of(cell: Cell | Derived, seeds: list[Measured], table: Table, scale: float) -> dict[str, Any]:
     """Return a row: means over seeds; the interval is over tasks or over seeds, the spread over seeds.
 
     Seeds that ended in an infinite number are left out of the mean, and the verdict says how many.

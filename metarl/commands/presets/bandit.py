@@ -36,6 +36,17 @@ RL2_MDP: Settings = {
     "hidden": 128,
     "meta_batch": 20,
 }
+GRADIENT_BANDIT: Settings = {
+    **BANDIT,
+    "policy_kwargs": {"hidden": [32]},
+    "meta_batch": 200,
+    "trpo.fisher_fraction": 1.0,
+    "validate_every": 50,
+    "validation_tasks": 1000,
+}
+"""Of gradient learners, for trajectories of one pull: those of five or fifty pulls say little of one task, so many tasks make
+an outer step."""
+GRADIENT_MDP: Settings = {**GRADIENT_BANDIT, "env": "metarl/TabularMDP-v0", "validation_tasks": 200}
 SNAIL_BANDIT: Settings = {**{name: value for name, value in RL2_BANDIT.items() if name != "hidden"}, "agent": "snail-policy"}
 SNAIL_MDP: Settings = {**{name: value for name, value in RL2_MDP.items() if name != "hidden"}, "agent": "snail-policy"}
 

@@ -23,6 +23,26 @@ LOCOMOTION: Settings = {
 SMALL: Settings = {"meta_batch": 20, "trpo.fisher_fraction": 0.2, "iterations": 100, "validation_tasks": 20}
 """Half the tasks and a fifth of the iterations, for two cores and an hour (half-cheetahs) or a few (ants)."""
 
+SHORT: Settings = {
+    **LOCOMOTION,
+    "env": "metarl/HalfCheetahDirection-v0",
+    "env_kwargs": {"max_episode_steps": 100},
+    "policy_kwargs": {"hidden": [64, 64]},
+    "rate": 0.1,
+    "meta_batch": 20,
+    "rollouts.inner_loss": "likelihood-ratio",
+    "rollouts.gae_lambda": 0.95,
+    "trpo.fisher_fraction": 0.2,
+    "ppo.learning_rate": 1e-3,
+    "ppo.n_epochs": 5,
+    "ppo.target_kl": 0.02,
+    "promp.learning_rate": 1e-3,
+    "iterations": 120,
+    "validation_tasks": 10,
+}
+"""Half the horizon and half the tasks: what every rule and outer loop can learn by in minutes. An iteration is 80,000 steps,
+before and after one inner step. PPO's and ProMP's settings, lambda and the inner loss are those of navigation."""
+
 
 def _presets(name: str, env: str, line: str, **settings: Any) -> dict[str, Preset]:
     """Return a family's preset at the paper's scale, and the small one."""
@@ -35,6 +55,7 @@ def _presets(name: str, env: str, line: str, **settings: Any) -> dict[str, Prese
 
 PRESETS: Mapping[str, Preset] = {
     **_presets("cheetah-direction", "HalfCheetahDirection", "half-cheetahs run forwards or backwards, as in MAML"),
+    "cheetah-direction-short": ("half-cheetahs run forwards or backwards for 100 steps (for one core)", SHORT),
     **_presets("cheetah-velocity", "HalfCheetahVelocity", "half-cheetahs run at a speed, as in MAML"),
     **_presets(
         "ant-direction",
