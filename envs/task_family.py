@@ -29,6 +29,10 @@ class TaskFamily(gym.Env[Any, Any]):
     def draw_tasks(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
         """Return n tasks as one array per entry, each with n rows."""
 
+    def draw_tasks_of(self, split: Split, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Return n tasks of a split, as ``draw_tasks`` does; a family with tasks of its own for each split says which."""
+        return self.draw_tasks(n, rng)
+
     def sample_tasks(self, n: int, split: Split = "train") -> list[Task]:
         """Draw n tasks from the environment's random generator, which ``reset(seed=...)`` seeds.
 
@@ -42,7 +46,7 @@ class TaskFamily(gym.Env[Any, Any]):
         if n < 1:
             raise ConfigError(f"n={n!r} tasks cannot be sampled: ask for at least one")
         rng = np.random.default_rng([int(self.np_random.integers(2**31)), split_index(split)])
-        columns = self.draw_tasks(n, rng)
+        columns = self.draw_tasks_of(split, n, rng)
         return [{name: values[i] for name, values in columns.items()} for i in range(n)]
 
     @property
