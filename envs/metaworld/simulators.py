@@ -38,9 +38,12 @@ _free: defaultdict[Kind, list[Any]] = defaultdict(list)
 
 def borrow(kind: Kind) -> Any:
     """Return an environment that nobody has, made anew if there is none."""
-    if _free[kind]:
-        return _free[kind].pop()
-    env = metaworld().env_dict.ALL_V3_ENVIRONMENTS[kind.env_name](**dict(list(kind._asdict().items())[1:]))
+    return _free[kind].pop() if _free[kind] else _make(kind)
+
+
+def _make(kind: Kind) -> Any:
+    arguments = kind._asdict()
+    env = metaworld().env_dict.ALL_V3_ENVIRONMENTS[arguments.pop("env_name")](**arguments)
     env.max_path_length = UNLIMITED
     return env
 
