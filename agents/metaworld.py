@@ -253,7 +253,9 @@ class _MemoryLearner(_Learner):
     def chose(self, chosen: Tensor) -> None:
         self._starting = torch.zeros_like(self._starting)
         encoded = self.source.distribution.encode(chosen).to(self._recalled)
-        self._recalled = torch.cat([encoded, torch.zeros_like(self._recalled[:, -2:])], 1)  # the reward is seen in the next step
+        self._recalled = torch.cat(
+            [encoded, torch.zeros_like(self._recalled[:, -2:])], 1
+        )  # the reward is seen in the next step
 
     def begin(self, rows: Tensor) -> None:
         def put(lived: Tensor, now: Tensor) -> Tensor:

@@ -109,7 +109,10 @@ class TestSteps:
                     ours, expected = env.step(action), single.step(action)
                     np.testing.assert_array_equal(ours[0], expected[0])
                     assert ours[1] == expected[1]
-                    assert (ours[4]["success"], ours[4]["obj_to_target"]) == (bool(expected[4]["success"]), expected[4]["obj_to_target"])
+                    assert (ours[4]["success"], ours[4]["obj_to_target"]) == (
+                        bool(expected[4]["success"]),
+                        expected[4]["obj_to_target"],
+                    )
 
     def test_success_is_said_and_may_end_the_episode(self):
         for ends in (False, True):

@@ -77,7 +77,9 @@ def told(experience, entries):
             observation=observations[:, :entries],
             action=actions.clip(-1, 1),
             reward=rewards,
-            terminated=np.logical_and(ends, ~late),  # what comes after an environment's last episode is the beginning of another
+            terminated=np.logical_and(
+                ends, ~late
+            ),  # what comes after an environment's last episode is the beginning of another
             truncated=np.zeros(len(tasks), bool),
             aux_policy_outputs={"chosen": actions, "parameters": parameters},
         )
@@ -95,7 +97,9 @@ def test_what_a_gradient_learner_becomes_is_what_its_own_adaptation_makes_of_the
             judged.step(timestep)
         judged.adapt()
         torch.testing.assert_close(judged._learner.adapted[0], expected.adapted[step][0].detach(), rtol=1e-12, atol=1e-12)
-    policies = [learner.source.wrap(learner.adapter, learner.meta, learner.adapter.row(expected.adapted[-1], i)) for i in (0, 1)]
+    policies = [
+        learner.source.wrap(learner.adapter, learner.meta, learner.adapter.row(expected.adapted[-1], i)) for i in (0, 1)
+    ]
     seen = np.random.default_rng(0).normal(size=(2, 2))
     modes = [policy.predict(one, deterministic=True)[0] for policy, one in zip(policies, seen, strict=True)]
     np.testing.assert_allclose(judged.eval_action(seen), np.clip(modes, -1, 1), rtol=1e-6)  # SB3's are float32
@@ -158,7 +162,9 @@ def test_what_cannot_be_judged_is_said():
     with pytest.raises(ConfigError, match="show 5 numbers, and this agent was trained on 2"):
         judged.adapt_action(np.zeros((1, 5)))
     aux = judged.adapt_action(np.zeros((1, 2)))[1]
-    judged.step(SimpleNamespace(observation=np.zeros((1, 2)), reward=[0.0], terminated=[0], truncated=[0], aux_policy_outputs=aux))
+    judged.step(
+        SimpleNamespace(observation=np.zeros((1, 2)), reward=[0.0], terminated=[0], truncated=[0], aux_policy_outputs=aux)
+    )
     with pytest.raises(ConfigError, match="at least one whole episode"):
         judged.adapt()
     with pytest.raises(ConfigError, match="recurrent_info_in_obs=True"):
