@@ -1,7 +1,7 @@
 """Agents as Meta-World's own judge wants them: its protocol ``MetaLearningAgent``, for ``metaworld.evaluation``.
 
-The judge steps Meta-World's vector environment, one task to a sub-environment: some episodes by ``adapt_action``, each step told
-to ``step``, then ``adapt``, and at last episodes by ``eval_action``. Nothing here imports Meta-World.
+The judge steps Meta-World's vector environment, one task to a sub-environment: some episodes by ``adapt_action``, each step
+told to ``step``, then ``adapt``, and at last episodes by ``eval_action``. Nothing here imports Meta-World.
 """
 
 from abc import ABC, abstractmethod
@@ -44,10 +44,10 @@ class Timestep(Protocol):
 class MetaWorldAgent:
     """Serves ``metaworld.evaluation.metalearning_evaluation``: MAML, Meta-SGD and their like, RL^2 and SNAIL's policy.
 
-    A gradient learner takes an inner step at each ``adapt``, on the episodes since the last; ``adaptation_steps`` of the judge are
-    its inner steps. A policy with memory lives through all of them as one trial, and every evaluation episode begins with what
-    it then remembers. It must be shown its rewards in evaluation too: make the environments with ``recurrent_info_in_obs=True``,
-    which serves gradient learners as well. As in training, actions are clipped to their space.
+    A gradient learner takes an inner step at each ``adapt``, on the episodes since the last: ``adaptation_steps`` counts them.
+    A policy with memory lives through all of them as one trial, and every evaluation episode begins with what it then
+    remembers. It must be shown its rewards in evaluation too: make the environments with ``recurrent_info_in_obs=True``, which
+    serves gradient learners as well. As in training, actions are clipped to their space.
 
     Args:
         agent: whose meta-parameters are judged, as they are at each ``init``.
@@ -57,8 +57,8 @@ class MetaWorldAgent:
             ``normalize_reward_in_recurrent_info=False``.
 
     Raises:
-        ConfigError: an agent without a policy of continuous actions, or whose time limits have values: the protocol does not say
-            what was seen at one.
+        ConfigError: an agent without a policy of continuous actions, or whose time limits have values: the protocol does not
+            say what was seen at one.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class MetaWorldAgent:
             raise ConfigError("agent: Meta-World's judge moves an arm, and this agent has no policy of continuous actions")
         if source.rollouts.time_limit_value:
             raise ConfigError(
-                "rollouts: time_limit_value=True asks for the observation at a time limit, which Meta-World's protocol does not "
-                "hand over: train with time_limit_value=False"
+                "rollouts: time_limit_value=True asks for the observation at a time limit, which Meta-World's protocol does "
+                "not hand over: train with time_limit_value=False"
             )
         self._agent, self._source, self._space = agent, source, source.env.action_space
         self._deterministic, self._scale = deterministic, reward_scale
@@ -143,8 +143,8 @@ class MetaWorldAgent:
             return tensor, None
         if tensor.shape[1] != entries + actions + 2:
             raise ConfigError(
-                f"eval_envs show {tensor.shape[1]} numbers, and this agent was trained on {entries}: make them of the class that it "
-                "was trained on, with recurrent_info_in_obs or without"
+                f"eval_envs show {tensor.shape[1]} numbers, and this agent was trained on {entries}: give it a class "
+                "of Meta-World, with recurrent_info_in_obs or without"
             )
         return tensor[:, :entries], self._scale * tensor[:, entries + actions]
 
@@ -235,6 +235,7 @@ class _MemoryLearner(_Learner):
         like, chosen = self.meta["theta"], torch.as_tensor(timestep.aux_policy_outputs["chosen"])
         ended = np.logical_or(timestep.terminated, timestep.truncated)
         reward, end = (torch.as_tensor(np.asarray(column)).to(like)[:, None] for column in (timestep.reward, ended))
+        # the reward is seen in the next step
         self._recalled = torch.cat([self.source.distribution.encode(chosen).to(like), reward, end], 1)
 
     def adapt(self) -> None:
@@ -253,9 +254,7 @@ class _MemoryLearner(_Learner):
     def chose(self, chosen: Tensor) -> None:
         self._starting = torch.zeros_like(self._starting)
         encoded = self.source.distribution.encode(chosen).to(self._recalled)
-        self._recalled = torch.cat(
-            [encoded, torch.zeros_like(self._recalled[:, -2:])], 1
-        )  # the reward is seen in the next step
+        self._recalled = torch.cat([encoded, torch.zeros_like(self._recalled[:, -2:])], 1)
 
     def begin(self, rows: Tensor) -> None:
         def put(lived: Tensor, now: Tensor) -> Tensor:

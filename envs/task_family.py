@@ -101,8 +101,8 @@ class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
     """Gives the task-family protocol to an environment whose tasks follow another convention.
 
     Understood without further words are ``sample_tasks(n)`` with ``reset_task(task)`` (the older meta-RL libraries) or with
-    ``set_task(task)``. For others, such as Meta-World's benchmark objects, hand in the two functions. Both get the unwrapped
-    environment, because sampling works on many copies of it.
+    ``set_task(task)``. For others hand in the two functions. Both get the unwrapped environment, because sampling works on many
+    copies of it.
 
     Args:
         env: the environment.

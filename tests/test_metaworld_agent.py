@@ -66,7 +66,7 @@ def lived(experience):
 
 
 def told(experience, entries):
-    """Yield the steps of an experience as the judge tells them, all tasks at once, longer ones' first steps behind shorter ones."""
+    """Yield the steps of an experience as the judge tells them, all tasks at once; shorter ones begin again at their end."""
     tasks = lived(experience)
     longest = max(len(columns[0]) for columns in tasks)
     for step in range(longest):

@@ -30,8 +30,8 @@ class MetaWorld(TaskFamily):
     """One of Meta-World's benchmarks for meta-learning.
 
     ## Observation
-    `Box(-1e10, 1e10, (39,), float64)`: the hand's position and how far the gripper is open (4), up to two objects' positions and
-    quaternions (14), the same 18 in the step before, and three zeros where the goal would be.
+    `Box(-1e10, 1e10, (39,), float64)`: the hand's position and how far the gripper is open (4), up to two objects' positions
+    and quaternions (14), the same 18 in the step before, and three zeros where the goal would be.
 
     ## Action
     `Box(-1, 1, (4,), float32)`: the hand's displacement, and the gripper's force.
@@ -46,9 +46,9 @@ class MetaWorld(TaskFamily):
 
     ## Task
     `{"class": number, "goal": number}`, each of shape (): the class, counted through the training classes and then the test
-    classes, whose names are in `class_names`; and which of Meta-World's own tasks of this class. A task that is set takes effect
-    in the next `reset`. Of n tasks that are sampled every class has as many, or one more. Training tasks are validation tasks too:
-    Meta-World has no others.
+    classes, whose names are in `class_names`; and which of Meta-World's own tasks of this class. A task that is set takes
+    effect in the next `reset`. Of n tasks that are sampled every class has as many, or one more. Training tasks are validation
+    tasks too: Meta-World has no others.
 
     ## Arguments
     - `task`: the first task; without it the first `reset` draws one.

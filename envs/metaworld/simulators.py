@@ -1,7 +1,7 @@
 """Meta-World's environments of this process, lent to whoever needs one of their class.
 
-Each has a model of some 20 MB of its own and takes a tenth of a second to make. Rows of a meta-batch change their class from one
-iteration to the next, so that which they leave goes to the next row that needs it: there are never many more than rows.
+Each has a model of some 20 MB of its own and takes a tenth of a second to make. Rows of a meta-batch change their class from
+one iteration to the next; what one leaves goes to the next that needs it, so that there are never many more than rows.
 """
 
 from collections import defaultdict

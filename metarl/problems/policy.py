@@ -308,7 +308,7 @@ class PolicyProblem(Problem[Samples]):
 
 
 def _by_episode(name: str, values: Tensor) -> dict[str, Tensor]:
-    """Return the mean over one task's trajectories for each episode of a trial of several, of shape (trajectories, episodes)."""
+    """Return the means over one task's trajectories for each episode of a trial of several; (trajectories, episodes)."""
     means = values.mean(0)
     return {f"{name}_of_episode_{i}": one for i, one in enumerate(means.unbind(), start=1)} if len(means) > 1 else {}
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from metarl.sampling.spaces import flatten
 
-
 SUCCESS = ("success", "is_success")
 """What environments call it in ``info`` that the task is done: Meta-World's name, and Gymnasium-Robotics' and SB3's."""
 UNSTABLE = ("unstable",)

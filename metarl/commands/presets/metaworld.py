@@ -1,6 +1,6 @@
 """Meta-World by MAML and RL^2: needs ``metarl[metaworld]``.
 
-The full ones are for many cores: ``torchrun --nproc_per_node 5 -m metarl train ml10`` shares the meta-batch among five
+The full ones are for many cores: ``torchrun --nproc-per-node 5 -m metarl train ml10`` shares the meta-batch among five
 processes, each with a pool of its share of the cores; ``rollouts.max_envs`` bounds the memory, some 25 MB for each environment.
 """
 
@@ -19,8 +19,8 @@ MAML: Settings = {
     "rollouts.trajectories": 10,
     "rollouts.vectorisation": "workers",
 }
-"""As in metaworld-algorithms (Reginald McLean and Evangelos Chatzaroulas, 2025): Glorot's weights, no biases at first, one step of
-0.1 with a linear baseline, and TRPO's own numbers, a KL limit of 0.01, ten iterations of conjugate gradient, 15 times 0.8."""
+"""As in the repository rainx0r/metaworld-algorithms, 2026: Glorot's weights, no biases at first, one step of 0.1 with a linear
+baseline, and the numbers that TRPO has by itself: a KL limit of 0.01, ten iterations of conjugate gradient, 15 times 0.8."""
 RL2: Settings = {
     "agent": "rl2",
     "policy": "MlpPolicy",
