@@ -19,6 +19,7 @@ from metarl.agents.memory import MemoryAgent as MemoryAgent
 from metarl.agents.meta_lstm import MetaLSTM as MetaLSTM
 from metarl.agents.meta_lstm import MetaLSTM2 as MetaLSTM2
 from metarl.agents.meta_sgd import MetaSGD as MetaSGD
+from metarl.agents.metaworld import MetaWorldAgent as MetaWorldAgent
 from metarl.agents.metric import MetricAgent as MetricAgent
 from metarl.agents.neural_process import NeuralProcess as NeuralProcess
 from metarl.agents.nlba import NLBA as NLBA

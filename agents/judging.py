@@ -13,6 +13,7 @@ from metarl.agents.sources import Source, make_env
 from metarl.errors import ConfigError, require_positive
 from metarl.evaluation import Evaluation, evaluate, measured_steps
 from metarl.problems import Problem
+from metarl.problems.base import SUCCESS
 from metarl.streams import stream
 
 EVALUATION_SEED = 2**20
@@ -78,15 +79,16 @@ class Judged:
         at_once = source.evaluation_batch(adapter, self.meta, steps, self.meta_batch)
         batches = source.batches(tasks, split, stream(seed, "evaluation tasks", self.device), repeats, at_once)
         try:
-            values = evaluate(adapter, self.meta, batches, stream(seed, "evaluation noise", self.device), steps)
+            measured = evaluate(adapter, self.meta, batches, stream(seed, "evaluation noise", self.device), steps)
         finally:
             if source is not self.source:
                 source.problem.close()
             if made is not self.env and made is not env:  # made here, and done with
                 made.close()
-        values = values.reshape(tasks, repeats, -1).mean(axis=1)
-        learner = adapter.learner
-        return Evaluation(source.problem.metric, values, tuple(measured_steps(steps)), learner.batch_norm, adapter.stage)
+        about = tuple(measured_steps(steps)), adapter.learner.batch_norm, adapter.stage
+        values = {name: of_all.reshape(tasks, repeats, -1).mean(axis=1) for name, of_all in measured.items()}
+        success = Evaluation(SUCCESS, values[SUCCESS], *about) if SUCCESS in values else None
+        return Evaluation(source.problem.metric, values[source.problem.metric], *about, success)
 
     def over(self, problem: Problem[Any]) -> Adapter:
         """Return the agent's adapter on a problem; what it does there does not count as training's time."""
@@ -107,6 +109,8 @@ class Judged:
         evaluation = self.evaluate(tasks, split="validation", seed=EVALUATION_SEED + 1)
         value = float(evaluation.mean[-1])
         self.logger.record(f"validation/{evaluation.metric}", value)
+        if evaluation.success is not None:
+            self.logger.record(f"validation/{SUCCESS}", float(evaluation.success.mean[-1]))
         score = self.adapter.problem.sign * value
         if np.isfinite(score) and (self.best is None or score > self.best["score"]):
             self.best = {"score": score, "iteration": self.iteration, "meta": dict(self.meta)}

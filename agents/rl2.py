@@ -28,4 +28,5 @@ class RL2(TrialAgent):
     def make_memory(self, features: int, distribution: Distribution, steps: int) -> MemoryPolicy:
         """Return a recurrent policy."""
         kind = memory.GRUCore if self.options.core == "gru" else memory.LSTMCore
-        return memory.RecurrentPolicy(kind(features, self.options.hidden), distribution, self.options.log_std)
+        core, options = kind(features, self.options.hidden), self.options
+        return memory.RecurrentPolicy(core, distribution, options.log_std, options.log_std_from)

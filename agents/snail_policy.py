@@ -29,4 +29,4 @@ class SNAILPolicy(TrialAgent):
         """Return SNAIL for the longest trial."""
         given = self.options
         sizes = (given.filters, given.key_sizes, given.value_sizes)
-        return memory.SNAILPolicy(features, distribution, steps, *sizes, given.log_std)
+        return memory.SNAILPolicy(features, distribution, steps, *sizes, given.log_std, given.log_std_from)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from metarl.adapters import Adapter, MemoryPolicy, Meta, TrialAdapter
+from metarl.adapters.memory.policy import LogStdFrom
 from metarl.agents.base import Agent
 from metarl.agents.options import Options as CommonOptions
 from metarl.agents.pictures import Pictures, Unseen
@@ -27,6 +28,8 @@ class TrialOptions(CommonOptions):
     """Episodes of a trial: the memory lasts from one to the next, and each counts by what it brings in later ones too."""
     log_std: float = 0.0
     """Where the log standard deviation of continuous actions starts."""
+    log_std_from: LogStdFrom = "parameter"
+    """What it is: a trainable vector, or an output of the policy beside the mean, which depends on all that was seen."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,6 +29,10 @@ class TaskFamily(gym.Env[Any, Any]):
     def draw_tasks(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
         """Return n tasks as one array per entry, each with n rows."""
 
+    def draw_tasks_of(self, split: Split, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """Return n tasks of a split, as ``draw_tasks`` does; a family with tasks of its own for each split says which."""
+        return self.draw_tasks(n, rng)
+
     def sample_tasks(self, n: int, split: Split = "train") -> list[Task]:
         """Draw n tasks from the environment's random generator, which ``reset(seed=...)`` seeds.
 
@@ -42,7 +46,7 @@ class TaskFamily(gym.Env[Any, Any]):
         if n < 1:
             raise ConfigError(f"n={n!r} tasks cannot be sampled: ask for at least one")
         rng = np.random.default_rng([int(self.np_random.integers(2**31)), split_index(split)])
-        columns = self.draw_tasks(n, rng)
+        columns = self.draw_tasks_of(split, n, rng)
         return [{name: values[i] for name, values in columns.items()} for i in range(n)]
 
     @property
@@ -97,8 +101,8 @@ class TaskAdapter(gym.Wrapper[Any, Any, Any, Any]):
     """Gives the task-family protocol to an environment whose tasks follow another convention.
 
     Understood without further words are ``sample_tasks(n)`` with ``reset_task(task)`` (the older meta-RL libraries) or with
-    ``set_task(task)``. For others, such as Meta-World's benchmark objects, hand in the two functions. Both get the unwrapped
-    environment, because sampling works on many copies of it.
+    ``set_task(task)``. For others hand in the two functions. Both get the unwrapped environment, because sampling works on many
+    copies of it.
 
     Args:
         env: the environment.

@@ -21,6 +21,13 @@ _LOCOMOTION = (
     ("Walker2DParameters", "parameters", "a walker of unknown masses, damping and friction"),
 )
 
+_META_WORLD = (
+    ("ML1", "a robot's arm does one thing, with other goals in the test"),
+    ("ML10", "a robot's arm learns from ten things to do five others"),
+    ("ML25", "a robot's arm learns from 25 things to do five others"),
+    ("ML45", "a robot's arm learns from 45 things to do five others"),
+)
+
 
 def agents() -> list[AgentEntry]:
     """Return the agents."""
@@ -216,6 +223,15 @@ def families() -> list[FamilyEntry]:
                 {"vector_entry_point": f"metarl.envs.locomotion.{module}:{name}Vector", "max_episode_steps": 200},
             )
             for name, module, line in _LOCOMOTION
+        ),
+        *(
+            FamilyEntry(
+                f"metarl/{name}-v0",
+                f"policies: {line}",
+                f"metarl.envs.metaworld:{name}",
+                {"max_episode_steps": 500},
+            )
+            for name, line in _META_WORLD
         ),
         FamilyEntry("metarl/Sine-v0", "episodes: sine waves from a few points", "metarl.supervised.sine:Sine"),
         FamilyEntry(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarl import processes
 from metarl.adapters.base import Adaptation, Adapter, Meta
-from metarl.problems.base import Tasks
+from metarl.problems.base import SUCCESS, Tasks
 
 STATISTICS = {
     "batch": "the statistics of the set at hand (transductive)",
@@ -35,6 +35,8 @@ class Evaluation:
         stage: what ``steps`` counts, ``"inner step"``; ``"support set"`` where adapting is one look at it; ``"instance"`` where
             ``steps`` are the first, second, ... presentation of a class; ``"episode"`` where they are those of a trial that
             came before the one that was measured.
+        success: the success rates of the same trajectories, as an evaluation of its own; None where the environment does not
+            say whether a task is done.
     """
 
     metric: str
@@ -42,6 +44,7 @@ class Evaluation:
     steps: tuple[int, ...]
     batch_norm: str | None = None
     stage: str = "inner step"
+    success: "Evaluation | None" = None
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -73,6 +76,7 @@ class Evaluation:
             "ci95": [round(float(value), 6) for value in self.ci95],
             "median": [round(float(value), 6) for value in self.median],
             "batch_norm": self.batch_norm,
+            **({} if self.success is None else {SUCCESS: self.success.as_dict()}),
         }
 
     def __str__(self) -> str:
@@ -83,6 +87,8 @@ class Evaluation:
             lines.append(f"  {self._when(step)}: {mean:9.3f}{interval}")
         if self.batch_norm is not None:
             lines.append(f"  batch-normalisation with {STATISTICS[self.batch_norm]}")
+        if self.success is not None:
+            lines.append(str(self.success))
         return "\n".join(lines)
 
     def _when(self, step: int) -> str:
@@ -122,8 +128,10 @@ def by_instance(values: Tensor, targets: Tensor) -> Tensor:
 
 def evaluate(
     adapter: Adapter, meta: Meta, batches: Iterable[Tasks], generator: torch.Generator, steps: int | None = None
-) -> NDArray[np.float64]:
-    """Return the metric of every task after each of the measured steps, shape (tasks, measured steps).
+) -> dict[str, NDArray[np.float64]]:
+    """Return the metric, by name, of every task after each of the measured steps, shape (tasks, measured steps).
+
+    Where environments say whether a task is done, the success rates too.
 
     Args:
         adapter: adapts to the tasks, and judges itself by their query experience.
@@ -132,12 +140,13 @@ def evaluate(
         generator: the source of noise.
         steps: inner steps, if other than in training.
     """
-    rows = []
+    rows: dict[str, list[Tensor]] = {}
     with torch.no_grad(), processes.alone():
         for tasks in batches:
             adaptation = adapter.adapt(meta, tasks, generator, steps)
             query = adapter.collect(meta, adaptation.adapted[-1], tasks, generator)
             measures = measure_steps(adapter, meta, adaptation, query)
-            rows.append(torch.stack([measure[adapter.problem.metric] for measure in measures], dim=1))
-    values: NDArray[np.float64] = torch.cat(rows).double().cpu().numpy()
-    return values
+            for name in (adapter.problem.metric, SUCCESS):
+                if name in measures[0]:
+                    rows.setdefault(name, []).append(torch.stack([measure[name] for measure in measures], dim=1))
+    return {name: torch.cat(parts).double().cpu().numpy() for name, parts in rows.items()}

@@ -31,6 +31,8 @@ def blocks(page, language):
 @pytest.mark.usefixtures("image_data")
 def test_python_blocks_run(page):
     mpl.use("Agg")
+    if page.name == "meta-world.md":
+        pytest.importorskip("metaworld", reason="it needs the extra metarl[metaworld]")
     names = {"__name__": "__main__"}
     before = {section: set(registry) for section, registry in REGISTRIES.items()}
     try:

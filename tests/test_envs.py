@@ -18,24 +18,29 @@ FAMILIES = [*NAVIGATION, "metarl/BernoulliBandit-v0", "metarl/TabularMDP-v0"]
 DIRECTIONS = ["metarl/HalfCheetahDirection-v0", "metarl/AntDirection-v0"]
 OTHERS = ("HalfCheetahVelocity", "AntVelocity", "AntGoal", "HopperParameters", "Walker2DParameters")
 LOCOMOTION = [*DIRECTIONS, *(f"metarl/{name}-v0" for name in OTHERS)]
+META_WORLD = ["metarl/ML1-v0"]
+SLOW_STARTERS = ["metarl/ML10-v0", "metarl/ML25-v0", "metarl/ML45-v0"]
+"""ML1 with more classes, each of which takes Meta-World a second to make; see test_metaworld.py."""
 IMAGES = ["metarl/Omniglot-v0", "metarl/MiniImageNet-v0", "metarl/CUB-v0", "metarl/ImageFolder-v0"]
 SPLITS = ("train", "validation", "test")
-IDS = [*FAMILIES, *LOCOMOTION, "metarl/Sine-v0", "metarl/Quadratics-v0", "metarl/Recommendation-v0", *IMAGES]
+IDS = [*FAMILIES, *LOCOMOTION, *META_WORLD, "metarl/Sine-v0", "metarl/Quadratics-v0", "metarl/Recommendation-v0", *IMAGES]
 NEEDS_MUJOCO = pytest.mark.skipif(find_spec("mujoco") is None, reason="locomotion families need the extra metarl[mujoco]")
+NEEDS_META_WORLD = pytest.mark.skipif(find_spec("metaworld") is None, reason="ML1 needs the extra metarl[metaworld]")
+MARKS = {**{name: NEEDS_MUJOCO for name in LOCOMOTION}, **{name: NEEDS_META_WORLD for name in META_WORLD}}
 
 
 def test_the_table_is_complete():
-    assert sorted(IDS) == sorted(name for name in gym.registry if name.startswith("metarl/"))
+    assert sorted([*IDS, *SLOW_STARTERS]) == sorted(name for name in gym.registry if name.startswith("metarl/"))
 
 
 @pytest.mark.usefixtures("image_data")
-@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS_MUJOCO) if name in LOCOMOTION else name for name in IDS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in IDS])
 class TestContract:
     @pytest.mark.filterwarnings("ignore:.*Overriding environment:UserWarning")
     def test_gymnasiums_checker(self, name):
         render = "rgb_array" if name in FAMILIES + IMAGES else None
         env = gym.make(name, render_mode=render).unwrapped if render else gym.make(name).unwrapped
-        check_env(env, skip_render_check=name in LOCOMOTION)  # a renderer is not everywhere: see test_locomotion.py
+        check_env(env, skip_render_check=name in MARKS)  # a renderer is not everywhere: see test_locomotion.py
 
     @pytest.mark.filterwarnings("ignore:Your observation .* has an unconventional shape:UserWarning")
     @pytest.mark.filterwarnings("ignore:We recommend you to use a symmetric and normalized Box:UserWarning")

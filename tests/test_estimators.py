@@ -110,6 +110,7 @@ def samples_of(adapter, chosen, sampler):
             last_observations=torch.zeros(count, size, STATES, dtype=torch.float64),
             terminated=torch.ones(count, size, dtype=torch.bool),
             episode_returns=REWARDS[states, actions].sum(2, keepdim=True),
+            successes=torch.zeros(count, size, 0, dtype=torch.float64),
         )
     )
 

@@ -117,7 +117,7 @@ def test_the_mean_of_repeats_is_a_tasks_value():
     tasks = stream(2**20, "evaluation tasks")
     episodes = agent.source.family.sample_episodes(2, "test", tasks, repeats=3)
     values = evaluate(agent.adapter, agent.meta, [episodes], stream(2**20, "evaluation noise"))
-    np.testing.assert_allclose(repeated.values, values.reshape(2, 3, 2).mean(1))
+    np.testing.assert_allclose(repeated.values, values["loss"].reshape(2, 3, 2).mean(1))
 
 
 def test_evaluations_are_paired_and_repeatable():

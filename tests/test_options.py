@@ -593,6 +593,16 @@ def _(value):
     return agent.meta["memory.head.log_std"][0].item()
 
 
+@case(TrialOptions, "log_std_from", ("parameter", [2, 0]), ("network", [4, 1]))
+def _(value):
+    agent = metarl.RL2("MlpPolicy", "metarl/Navigation2D-v0", outer="policy_gradient", log_std_from=value, device="cpu")
+    [weight] = [value for name, value in agent.meta.items() if name.startswith("memory.head") and name.endswith("weight")]
+    head = agent.make_memory(3, agent.source.distribution, 1).head
+    with torch.no_grad():
+        first, second = head(torch.randn(2, agent.options.hidden))[:, 2:]
+    return [len(weight), int(not torch.equal(first, second))]
+
+
 case(metarl.RL2.Options, "core", ("gru", 3), ("lstm", 4))(
     lambda v: len(of_trials(metarl.RL2, core=v, hidden=1).meta["memory.core.input_weights"])
 )

@@ -336,6 +336,7 @@ def advantages(**options):
         last_observations=torch.zeros(1, 2, 1, dtype=torch.float64),
         terminated=torch.tensor([[False, True]]),
         episode_returns=torch.tensor([[[7.0], [-3.0]]], dtype=torch.float64),
+        successes=torch.zeros(1, 2, 0, dtype=torch.float64),
     )
     rollouts = Rollouts(**{"trajectories": 2, "discount": 0.5, "baseline": "none", "advantages": "raw", **options})
     samples = PolicyProblem(GAUSSIAN, lambda rows: script(), rollouts).samples(trajectories)
@@ -374,7 +375,7 @@ def test_the_inner_losses_by_hand(inner_loss, at_one):
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     log_prob = -0.5 * math.log(2 * math.pi)
     samples = Samples(
-        one[:, None], zero[:, None], one, one, torch.zeros(1, 2).double(), one * log_prob, one, one, zero[0], *[one] * 5
+        one[:, None], zero[:, None], one, one, torch.zeros(1, 2).double(), one * log_prob, one, one, zero[0], *[one] * 6
     )
     expected = at_one - (log_prob if inner_loss == "log-likelihood" else 0)
     assert problem.loss(linear(one[0]), samples).item() == pytest.approx(expected)

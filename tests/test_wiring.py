@@ -399,8 +399,10 @@ def test_rows_end_at_their_time_limit_and_are_closed_when_there_are_too_many(mon
 
 def test_actions_begin_where_their_space_does_and_ends_are_told_apart():
     asked = []
-    flags = np.array([True, False]), np.array([False, True])
-    stepper = SimpleNamespace(step=lambda actions: asked.append(actions) or Steps(np.zeros((2, 1)), np.zeros(2), *flags))
+    flags, silent = (np.array([True, False]), np.array([False, True])), [np.full(2, -1, np.int8)] * 2
+    stepper = SimpleNamespace(
+        step=lambda actions: asked.append(actions) or Steps(np.zeros((2, 1)), np.zeros(2), *flags, *silent)
+    )
     env = SteppedVectorEnv(stepper, Brief.action_space, 5, torch.empty(0))
     _, _, terminated, truncated = env.tensor_step(torch.tensor([0, 2]))
     assert asked[0].tolist() == [1, 3]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -105,6 +106,26 @@ def test_a_worker_killed_from_outside():
     os.kill(processes[0], signal.SIGKILL)
     with pytest.raises(WorkerError, match=r"worker 0 stopped \(signal 9\).*Rollouts\(vectorisation='sync'\)"):
         pool.step(np.zeros((4, 1)))
+    assert all(gone(pid) for pid in processes)
+
+
+def test_an_interrupt_from_the_keyboard_ends_all():
+    pool, processes = failing("hang")
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.step(np.zeros((4, 1)))
+    timer.join()
+    assert all(gone(pid) for pid in processes)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_nobody_is_left_when_all_went_well(closed):
+    pool, processes = failing(None)
+    pool.step(np.zeros((4, 1)))
+    if closed:
+        pool.close()
+    del pool  # also at the interpreter's end
     assert all(gone(pid) for pid in processes)
 
 

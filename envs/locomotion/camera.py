@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -41,26 +43,8 @@ class Camera:
         self._view = self._mujoco.MjvCamera()
         self._view.type = self._mujoco.mjtCamera.mjCAMERA_TRACKING
         self._view.trackbodyid, self._view.distance, self._view.elevation = TORSO, robot.camera_distance, ELEVATION
-        try:
-            self._require_context(width, height)
+        with drawing(width, height):
             self._renderer = self._mujoco.Renderer(model, height, width)
-        except Exception as error:
-            backend = os.environ.get("MUJOCO_GL") or "not set"
-            raise ConfigError(
-                f"render_mode='rgb_array' found no renderer (MUJOCO_GL is {backend}; {type(error).__name__}): install EGL and "
-                "set MUJOCO_GL=egl (a GPU), or OSMesa and MUJOCO_GL=osmesa (software), before Python starts"
-            ) from error
-
-    def _require_context(self, width: int, height: int) -> None:
-        """Raise whatever OpenGL raises where there is no context to draw in.
-
-        GLFW only warns that there is no screen, and MuJoCo, going on without one, may end the process.
-        """
-        with warnings.catch_warnings(action="ignore"):
-            context = import_module("mujoco.gl_context").GLContext(width, height)
-            if not getattr(context, "_context", True):
-                raise RuntimeError("there is no screen")
-            context.free()
 
     def picture(self, state: Array) -> NDArray[np.uint8]:
         """Return the picture of a state, shape (height, width, 3)."""
@@ -73,3 +57,33 @@ class Camera:
     def close(self) -> None:
         """Let go of the renderer."""
         self._renderer.close()
+
+
+@contextmanager
+def drawing(width: int, height: int) -> Iterator[None]:
+    """Say what to install if what is done inside finds nothing to draw pictures of so many pixels with.
+
+    Raises:
+        ConfigError: OpenGL finds no screen, GPU or library.
+    """
+    try:
+        _require_context(width, height)
+        yield
+    except Exception as error:
+        backend = os.environ.get("MUJOCO_GL") or "not set"
+        raise ConfigError(
+            f"render_mode='rgb_array' found no renderer (MUJOCO_GL is {backend}; {type(error).__name__}): install EGL and "
+            "set MUJOCO_GL=egl (a GPU), or OSMesa and MUJOCO_GL=osmesa (software), before Python starts"
+        ) from error
+
+
+def _require_context(width: int, height: int) -> None:
+    """Raise whatever OpenGL raises where there is no context to draw in.
+
+    GLFW only warns that there is no screen, and MuJoCo, going on without one, may end the process.
+    """
+    with warnings.catch_warnings(action="ignore"):
+        context = import_module("mujoco.gl_context").GLContext(width, height)
+        if not getattr(context, "_context", True):
+            raise RuntimeError("there is no screen")
+        context.free()

@@ -2,8 +2,9 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -147,15 +148,11 @@ class Simulation:
         controls = np.repeat(actions[:, None], frames, axis=1)
         path = np.empty((rows, frames, self.state_size))
         felt = np.empty((rows, self.force_size))
-        warn = self._mujoco.get_mju_user_warning()
-        self._mujoco.set_mju_user_warning(_ignore)  # MuJoCo would print each unstable row, and write a file of them
-        try:
+        with unreported(self._mujoco):
             if self.robot.feels_contacts:
                 self._step_and_feel(models, states, controls, path, felt)
             else:
                 self._roll(models, self._datas, states, controls, path)
-        finally:
-            self._mujoco.set_mju_user_warning(warn)
         after = path[:, -1].copy()
         # MuJoCo's new beginning sets the clock back, and a rollout stops at a warning
         unstable = after[:, 0] < states[:, 0] + self._almost
@@ -199,6 +196,17 @@ class Simulation:
             self._pool.shutdown()
         self._pool = None
         self._rollout.close()
+
+
+@contextmanager
+def unreported(mujoco: Any) -> Iterator[None]:
+    """Let MuJoCo step without printing each unstable simulation, and without writing a file of them."""
+    warn = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(_ignore)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(warn)
 
 
 def _ignore(message: str) -> None:

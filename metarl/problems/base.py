@@ -13,6 +13,8 @@ Phase = Literal["support", "query"]
 Experience = TypeVar("Experience")
 Tasks = Any
 """A meta-batch as its problem understands it: a list of a family's tasks, or a batch of episodes."""
+SUCCESS = "success"
+"""The name in ``measure`` of the rate of trajectories in which the task was done at some step, where environments say so."""
 State = Any
 """What a learner carries from one input to the next; ``()`` where nothing is carried, and at the start."""
 Apply = Callable[..., tuple[Tensor, State]]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from metarl.problems.base import Apply, Phase, Problem
+from metarl.problems.base import SUCCESS, Apply, Phase, Problem
 from metarl.problems.estimators import ANY_ORDER, Decisions
 from metarl.problems.returns import (
     TimeLimit,
@@ -44,6 +44,8 @@ class Samples(NamedTuple):
         baselines: what advantages and returns in the same unit differ by, shape (tasks, samples).
         last_observations: after the last action, shape (tasks, trajectories, observation).
         terminated: whether a trajectory ended by itself, and not at a time limit, shape (tasks, trajectories).
+        successes: 1 for each episode of a trial whose task was done at some step, else 0, shape (tasks, trajectories,
+            episodes); (tasks, trajectories, 0) where the environment does not say.
     """
 
     observations: Tensor
@@ -60,6 +62,7 @@ class Samples(NamedTuple):
     baselines: Tensor
     last_observations: Tensor
     terminated: Tensor
+    successes: Tensor
 
     @property
     def happened(self) -> Tensor:
@@ -170,6 +173,7 @@ class PolicyProblem(Problem[Samples]):
             baselines=baselines.flatten(1, 2),
             last_observations=trajectories.last_observations,
             terminated=trajectories.terminated,
+            successes=trajectories.successes,
         )
 
     def revalued(self, experience: Samples, values: Values) -> tuple[Samples, Tensor]:
@@ -269,19 +273,19 @@ class PolicyProblem(Problem[Samples]):
         return self.distribution.log_prob(self.outputs(apply, experience), experience.actions)
 
     def measure(self, apply: Apply, experience: Samples) -> dict[str, Tensor]:
-        """Return one task's mean undiscounted return, trajectory length, entropy of its policy, and whether it lacks signal."""
+        """Return one task's mean undiscounted return, trajectory length, entropy of its policy, and whether it lacks signal.
+
+        Where the environment says whether the task is done, the rate of trajectories in which it was at some step, too.
+        """
         return {
             "return": experience.returns.mean(),
-            **self._by_episode(experience),
+            **_by_episode("return", experience.episode_returns),
+            **({SUCCESS: experience.successes.mean()} if experience.successes.shape[-1] else {}),
+            **_by_episode(SUCCESS, experience.successes),
             "length": experience.lengths.mean(),
             "entropy": _sum(experience.weights * self.distribution.entropy(experience.distribution_parameters), experience),
             "without_signal": experience.without_signal,
         }
-
-    def _by_episode(self, experience: Samples) -> dict[str, Tensor]:
-        """Return the mean return of each episode of a trial of several."""
-        returns = experience.episode_returns.mean(0)
-        return {f"return_of_episode_{i}": one for i, one in enumerate(returns.unbind(), start=1)} if len(returns) > 1 else {}
 
     def counts(self) -> dict[str, float]:
         """Return how many episodes a simulator gave up, if the environment counts them."""
@@ -301,6 +305,12 @@ class PolicyProblem(Problem[Samples]):
         if self._env is not None:
             self._env.close()
         self._env = None
+
+
+def _by_episode(name: str, values: Tensor) -> dict[str, Tensor]:
+    """Return the means over one task's trajectories for each episode of a trial of several; (trajectories, episodes)."""
+    means = values.mean(0)
+    return {f"{name}_of_episode_{i}": one for i, one in enumerate(means.unbind(), start=1)} if len(means) > 1 else {}
 
 
 def _sum(weighted: Tensor, experience: Samples) -> Tensor:

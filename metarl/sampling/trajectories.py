@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class TensorVectorEnv(Protocol):
-    """What a vector environment offers when it steps on tensors."""
+    """What a vector environment offers when it steps on tensors.
+
+    It may also have ``succeeded``: whether each row's episode has done its task at some step, shape (rows,), or None.
+    """
 
     num_envs: int | None
     """Rows that step together; None if every reset may bring another number of them."""
@@ -63,6 +66,8 @@ class Trajectories(NamedTuple):
         last_observations: after the last action, shape (tasks, trajectories, observation).
         terminated: whether a trajectory ended by itself, and not at a time limit, shape (tasks, trajectories).
         episode_returns: the undiscounted sum of each episode's rewards, shape (tasks, trajectories, episodes).
+        successes: 1 for an episode whose task was done at some step, else 0, of the same shape; no last axis's entries at all
+            where the environment does not say.
     """
 
     observations: Tensor
@@ -73,6 +78,7 @@ class Trajectories(NamedTuple):
     last_observations: Tensor
     terminated: Tensor
     episode_returns: Tensor
+    successes: Tensor
 
 
 def block_size(rows: int, max_envs: int | None) -> int:
@@ -165,6 +171,7 @@ def _sample_rows(
     state: Any = ()
     previous = noise.new_zeros(len(rows), recall_size(distribution) if recall else 0)
     seen: list[tuple[Tensor, ...]] = []
+    successes: list[Tensor] = []
     with torch.no_grad():
         for episode in range(episodes):
             first = env.tensor_reset([tasks[row // trajectories] for row in rows], seeds[rows, episode])
@@ -189,9 +196,13 @@ def _sample_rows(
                 running = running & ~ended
                 if observation.device.type == "cpu" and not running.any():
                     break
+            succeeded: Tensor | None = getattr(env, "succeeded", None)
+            if succeeded is not None:
+                successes.append(succeeded.to(reward))
             if len(seen) < (episode + 1) * steps:  # all ended early: steps that no row took, up to the next episode's place
                 seen += [(*seen[-1][:-1], torch.zeros_like(running))] * ((episode + 1) * steps - len(seen))
-        return _tidy(episodes, *(torch.stack(column, dim=1) for column in zip(*seen, strict=True)))
+        told = torch.stack(successes, dim=1) if successes else reward.new_zeros(len(rows), 0)
+        return _tidy(episodes, told, *(torch.stack(column, dim=1) for column in zip(*seen, strict=True)))
 
 
 def _where(running: Tensor, new: Any, old: Any, shape: tuple[int, int]) -> Any:
@@ -204,6 +215,7 @@ def _where(running: Tensor, new: Any, old: Any, shape: tuple[int, int]) -> Any:
 
 def _tidy(
     episodes: int,
+    successes: Tensor,
     observations: Tensor,
     actions: Tensor,
     distribution_parameters: Tensor,
@@ -234,6 +246,7 @@ def _tidy(
         last_observations=following[rows, last],
         terminated=terminated[rows, last],
         episode_returns=returns,
+        successes=successes,
     )
 
 

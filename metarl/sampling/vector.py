@@ -11,7 +11,7 @@ from torch import Tensor
 from metarl.cores import cores
 from metarl.errors import ConfigError
 from metarl.sampling.pool import WorkerPool
-from metarl.sampling.row_stepper import Copies, RowStepper, Steps
+from metarl.sampling.row_stepper import SILENT, Copies, RowStepper, Steps
 from metarl.sampling.spaces import flat_size
 from metarl.sampling.trajectories import TensorVectorEnv
 from metarl.tasks import Array
@@ -43,9 +43,16 @@ class SteppedVectorEnv:
         space: the action space of one; continuous actions are clipped to it.
         horizon: the longest episode.
         like: a tensor whose device and dtype observations and rewards take.
+
+    Attributes:
+        succeeded: whether each row's episode has had a step with ``info["success"]``, or ``info["is_success"]``, shape
+            (rows,); None if ``info`` does not say.
+        unstable_episodes: how many steps had ``info["unstable"]``, since this was made; None if ``info`` does not say.
     """
 
     num_envs: int | None = None
+    succeeded: Tensor | None = None
+    unstable_episodes: int | None = None
 
     def __init__(self, stepper: Stepper, space: gym.Space[Any], horizon: int, like: Tensor) -> None:
         self.horizon = horizon
@@ -59,6 +66,7 @@ class SteppedVectorEnv:
 
     def tensor_reset(self, tasks: Sequence[Any], seeds: Tensor) -> Tensor:
         """Set one task per row (none where an environment has no tasks) and start each with its seed."""
+        self.succeeded = None
         return self._tensor(self._stepper.reset(tasks, seeds.tolist()))
 
     def tensor_step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -69,6 +77,10 @@ class SteppedVectorEnv:
         else:
             array = array + self._first
         steps = self._stepper.step(array)
+        if (steps.succeeded != SILENT).all():
+            self.succeeded = torch.as_tensor(steps.succeeded == 1, device=self.device)
+        if (steps.unstable != SILENT).any():
+            self.unstable_episodes = (self.unstable_episodes or 0) + int((steps.unstable == 1).sum())
         ended, cut = (torch.as_tensor(flags, device=self.device) for flags in (steps.terminated, steps.truncated))
         return self._tensor(steps.observations), self._tensor(steps.rewards), ended, cut
 

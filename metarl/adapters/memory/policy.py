@@ -5,15 +5,17 @@ Reinforcement Learn".
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from metarl.adapters.memory.recurrent import RecurrentCore
-from metarl.sampling.distributions import Distribution
-from metarl.sampling.stochastic_policy import StochasticPolicy
+from metarl.sampling.distributions import DiagonalGaussian, Distribution
+from metarl.sampling.stochastic_policy import MIN_LOG_STD, StochasticPolicy
+
+LogStdFrom = Literal["parameter", "network"]
 
 
 class MemoryPolicy(nn.Module, ABC):
@@ -71,12 +73,15 @@ class RecurrentPolicy(MemoryPolicy):
         core: what remembers.
         distribution: of the actions.
         log_std: see ``StochasticPolicy``.
+        log_std_from: see ``head``.
     """
 
-    def __init__(self, core: RecurrentCore, distribution: Distribution, log_std: float = 0.0) -> None:
+    def __init__(
+        self, core: RecurrentCore, distribution: Distribution, log_std: float = 0.0, log_std_from: LogStdFrom = "parameter"
+    ) -> None:
         super().__init__()
         self.core = core
-        self.head = head(core.outputs, distribution, log_std)
+        self.head = head(core.outputs, distribution, log_std, log_std_from)
 
     def initial_state(self, rows: int) -> Any:
         """Return the core's state before the first step."""
@@ -97,9 +102,38 @@ class RecurrentPolicy(MemoryPolicy):
         return parameters
 
 
-def head(features: int, distribution: Distribution, log_std: float) -> StochasticPolicy:
-    """Return a linear layer from features to a distribution's parameters, which starts near nought: all actions are tried."""
-    linear = nn.Linear(features, distribution.outputs)
+class GaussianHead(nn.Module):
+    """A linear layer from features to a Gaussian's mean and log standard deviation.
+
+    Args:
+        linear: gives twice as many numbers as an action has.
+        log_std: what its latter half is added to; the sum is kept above log(1e-6).
+    """
+
+    def __init__(self, linear: nn.Linear, log_std: float) -> None:
+        super().__init__()
+        self.linear = linear
+        self.log_std = log_std
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the distribution's parameters at each row of features."""
+        mean, log_std = self.linear(features).chunk(2, dim=-1)
+        return torch.cat([mean, (self.log_std + log_std).clamp(min=MIN_LOG_STD)], dim=-1)
+
+
+def head(
+    features: int, distribution: Distribution, log_std: float, log_std_from: LogStdFrom = "parameter"
+) -> StochasticPolicy | GaussianHead:
+    """Return a linear layer from features to a distribution's parameters, which starts near nought: all actions are tried.
+
+    Args:
+        features: of an input.
+        distribution: of the actions.
+        log_std: where the log standard deviation of continuous actions starts.
+        log_std_from: whether it is a trainable vector, or given by the layer too.
+    """
+    gaussian = log_std_from == "network" and isinstance(distribution, DiagonalGaussian)
+    linear = nn.Linear(features, distribution.size if gaussian else distribution.outputs)
     nn.init.orthogonal_(linear.weight, 0.01)
     nn.init.zeros_(linear.bias)
-    return StochasticPolicy(linear, distribution, log_std)
+    return GaussianHead(linear, log_std) if gaussian else StochasticPolicy(linear, distribution, log_std)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.adapters.memory.causal import interleaved
-from metarl.adapters.memory.policy import MemoryPolicy, head
+from metarl.adapters.memory.policy import LogStdFrom, MemoryPolicy, head
 from metarl.errors import require_whole
 from metarl.sampling.distributions import Distribution
 
@@ -28,6 +28,7 @@ class SNAILPolicy(MemoryPolicy):
         key_sizes: of each attention block.
         value_sizes: of each attention block.
         log_std: see ``StochasticPolicy``.
+        log_std_from: see ``metarl.adapters.memory.policy.head``.
 
     Raises:
         ConfigError: a size that is not positive, or other numbers of key and value sizes.
@@ -44,11 +45,12 @@ class SNAILPolicy(MemoryPolicy):
         key_sizes: Sequence[int] = (32, 32),
         value_sizes: Sequence[int] = (32, 32),
         log_std: float = 0.0,
+        log_std_from: LogStdFrom = "parameter",
     ) -> None:
         super().__init__()
         require_whole(length=length)
         self.body = interleaved(features, max(2, length), filters, key_sizes, value_sizes)
-        self.head = head(self.body.channels, distribution, log_std)
+        self.head = head(self.body.channels, distribution, log_std, log_std_from)
         self.length = length
 
     def initial_state(self, rows: int) -> Any:
