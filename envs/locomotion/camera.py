@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl.envs.drawing import before_opengl
 from metarl.envs.locomotion.robots import Robot
 from metarl.envs.locomotion.simulation import mujoco
 from metarl.errors import ConfigError
@@ -56,6 +57,7 @@ class Camera:
 
         GLFW only warns that there is no screen, and MuJoCo, going on without one, may end the process.
         """
+        before_opengl()
         with warnings.catch_warnings(action="ignore"):
             context = import_module("mujoco.gl_context").GLContext(width, height)
             if not getattr(context, "_context", True):

@@ -1,0 +1,71 @@
+"""One episode of a policy, as it is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarl.sampling.vector import horizon_of
+
+if TYPE_CHECKING:
+    from metarl.agents.adapted import AdaptedPolicy
+    from metarl.agents.sources import Source
+
+Pixels = NDArray[np.uint8]
+FPS = 25
+"""Frames of a second, at most: an eye sees no more, and GIFs know none that are much quicker."""
+FRAMES = 300
+"""Of an episode, about; longer ones have fewer frames a second."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """An episode.
+
+    Attributes:
+        frames: pictures of shape (height, width, 3): of the start, of every so manieth step, and of the last one.
+        returns: the rewards' sum until each of them.
+    """
+
+    frames: list[Pixels]
+    returns: list[float]
+
+
+def stride_of(env: gym.Env[Any, Any], source: Source) -> int:
+    """Return how many steps one frame is apart from the next, so that videos are neither too quick nor too large."""
+    return max(1, ceil(env.metadata.get("render_fps", FPS) / FPS), ceil(horizon_of(source.env) / FRAMES))
+
+
+def play(policy: AdaptedPolicy, env: gym.Env[Any, Any], task: Any, stride: int, seed: int) -> Played:
+    """Let a policy act for an episode, by samples as in training.
+
+    Args:
+        policy: acts.
+        env: renders arrays.
+        task: of the family.
+        stride: steps from one frame to the next.
+        seed: of the start, of what happens by chance, and of the samples; PyTorch's own stream stays where it is.
+    """
+    devices = [policy.device] if policy.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        observation, _ = env.reset(seed=seed, options={"task": task})
+        frames, returns, total, steps, state, ended = [_frame(env)], [0.0], 0.0, 0, None, False
+        while not ended:
+            action, state = policy.predict(observation, state)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            total, steps, ended = total + float(reward), steps + 1, terminated or truncated
+            if ended or steps % stride == 0:
+                frames.append(_frame(env))
+                returns.append(total)
+    return Played(frames, returns)
+
+
+def _frame(env: gym.Env[Any, Any]) -> Pixels:
+    return np.asarray(env.render(), dtype=np.uint8)
