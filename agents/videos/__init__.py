@@ -14,7 +14,9 @@ from metarl.agents.videos.rendering import rendered
 from metarl.agents.videos.rendering import require_renderer as require_renderer
 from metarl.agents.videos.tensorboard import record as record
 from metarl.agents.videos.tensorboard import takes_videos as takes_videos
+from metarl.agents.videos.video import INSTALL as INSTALL
 from metarl.agents.videos.video import Video as Video
+from metarl.agents.videos.video import has_encoder as has_encoder
 from metarl.errors import ConfigError, require_whole
 
 if TYPE_CHECKING:

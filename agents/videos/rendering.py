@@ -10,7 +10,8 @@ import gymnasium as gym
 import numpy as np
 
 from metarl.adapters.memory import TrialAdapter
-from metarl.agents.sources import name_of
+from metarl.agents.sources import arguments_of, name_of
+from metarl.agents.videos.panels import HEIGHT
 from metarl.envs.drawing import before_opengl
 from metarl.envs.trial import Trial
 from metarl.errors import ConfigError
@@ -66,7 +67,16 @@ def _drawing(agent: Agent, asked: str) -> tuple[gym.Env[Any, Any], bool]:
         raise ConfigError(f"{asked}: {name} cannot be drawn: its render modes {list(modes)} lack {MODE!r}; ask for no video")
     if agent.env_name is None:
         raise ConfigError(f"{asked}: {name} was made without a renderer: make it with render_mode={MODE!r}")
-    return agent.changed_env({"render_mode": MODE}), True
+    return agent.changed_env({"render_mode": MODE, **_small(agent.env)}), True
+
+
+def _small(env: gym.Env[Any, Any]) -> dict[str, int]:
+    """Return the panels' size, for an environment that takes one and was told none: software draws few pixels sooner."""
+    if env.spec is None:
+        return {}
+    known, told = arguments_of(env.spec.id), env.spec.kwargs
+    sizes = ("width", "height")
+    return dict.fromkeys(sizes, HEIGHT) if all(size in known and size not in told for size in sizes) else {}
 
 
 def _remedy(error: Exception) -> str:
