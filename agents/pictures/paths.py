@@ -29,9 +29,8 @@ def _paths(unseen: Unseen, *labels: str) -> Figure:
     count = len(unseen.tasks)
     figure = Figure(figsize=(3 * count, 6.6), layout="constrained")
     axes = figure.subplots(2, count, sharex=True, sharey=True, squeeze=False)
-    for row, (label, samples, colour) in enumerate(
-        zip(labels, (unseen.adaptation.experiences[0], unseen.query), ("tab:gray", "tab:blue"), strict=True)
-    ):
+    experiences = (unseen.adaptation.experiences[0], unseen.query)
+    for row, (label, samples, colour) in enumerate(zip(labels, experiences, ("tab:gray", "tab:blue"), strict=True)):
         paths = samples.observations.unflatten(1, (samples.returns.shape[1], -1)).cpu().numpy()
         lengths = samples.lengths.long().cpu().numpy()
         for column, task in enumerate(unseen.tasks):

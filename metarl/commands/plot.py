@@ -32,7 +32,7 @@ class Plot:
     root: str = ""
     """The folder of an image data set, if other than in training."""
     video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write videos too: a policy on unseen tasks before adaptation and after it, as MP4 (pip install 'metarl[video]'), else GIF."""
+    """Videos too: a policy on unseen tasks before adaptation and after it; MP4 with pip install 'metarl[video]', else GIF."""
     last: bool = False
     """The last iterate instead of the best by validation; rates that are tuned (Baseline-finetune's) are tuned for it."""
 
