@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+UNITS = {"env_steps": "environment steps"}
+"""What is counted in a run, where the log has a short name for it."""
 PARTS = ("sampling", "adaptation", "outer_step")
 """Of an iteration's time, as the log names them."""
 
@@ -57,7 +59,7 @@ def learning(log: Log, metric: str) -> "Figure | None":
     ax = figure.axes[0]
     for tag in tags:
         is_validation = tag.startswith("validation/")
-        name = "validation" if is_validation else tag.removeprefix(f"{metric}/").replace("_", " ")
+        name = "validation" if is_validation else _stage(tag.removeprefix(f"{metric}/"))
         points = log.scalars[tag]
         marker = "o" if is_validation else _marker(points)
         ax.plot(*_xy(points), label=name, marker=marker, markersize=3, linewidth=1.4)
@@ -76,9 +78,9 @@ def speed(log: Log) -> "Figure | None":
         return None
     figure = _figure(2)
     above, below = figure.axes
-    name = rates[0].removeprefix("time/").removesuffix("_per_second").replace("_", " ")
+    unit = rates[0].removeprefix("time/").removesuffix("_per_second")
     above.plot(*_xy(log.scalars[rates[0]]), marker=_marker(log.scalars[rates[0]]), markersize=3, linewidth=1.4)
-    above.set(ylabel=f"{name} a second", ylim=(0, None))
+    above.set(ylabel=f"{UNITS.get(unit, unit)} a second", ylim=(0, None))
     parts = [part for part in PARTS if f"time/{part}_seconds" in log.scalars]
     if parts:
         columns = [_xy(log.scalars[f"time/{part}_seconds"]) for part in parts]
@@ -119,6 +121,11 @@ def _figure(rows: int = 1) -> "Figure":
 
 def _xy(points: Mapping[int, float]) -> tuple[list[int], list[float]]:
     return list(points), list(points.values())
+
+
+def _stage(name: str) -> str:
+    """Return what a legend calls a stage of the log."""
+    return "after 1 step" if name == "after_1_steps" else name.replace("_", " ")
 
 
 def _marker(points: Mapping[int, float]) -> str:

@@ -30,6 +30,8 @@ THEME = {
     ),
 }
 """Matplotlib's settings under which a drawing looks right on light and dark paper."""
+WIDE = 8.0
+"""Inches from which a picture may be wider than a phone's screen, and is moved sideways there."""
 TYPES = {".mp4": "video/mp4", ".gif": "image/gif"}
 
 
@@ -86,6 +88,12 @@ def settings(title: str, entries: Mapping[str, str]) -> str:
     return f'<div><h3>{escape(title)}</h3><table class="settings"><tbody>{lines}</tbody></table></div>' if entries else ""
 
 
+def gallery(figures: Iterable[str], kind: str = "gallery") -> str:
+    """Return figures beside each other where there is room; of kind ``"two pair"`` in two columns of one width."""
+    inside = "".join(figures)
+    return f'<div class="{kind}">{inside}</div>' if inside else ""
+
+
 def drawing(draw: "Callable[[], Figure | None]", caption: str, name: str) -> str:
     """Return what a function draws, as SVG in the page's own colours; nothing if it draws nothing.
 
@@ -114,8 +122,9 @@ def picture(figure: "Figure", caption: str) -> str:
     """Return a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    source = _data("image/png", buffer.getvalue())
-    return f'<figure><img src="{source}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+    image = f'<img src="{_data("image/png", buffer.getvalue())}" alt="{escape(caption)}">'
+    image = f'<div class="wide">{image}</div>' if figure.get_figwidth() > WIDE else image
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def film(video: "Video", caption: str) -> str:
@@ -126,8 +135,8 @@ def film(video: "Video", caption: str) -> str:
     _, height, width, _ = video.frames.shape
     size = f'width="{width}" height="{height}"'
     if path.suffix == ".mp4":
-        shown = f'<video controls loop muted playsinline preload="auto" {size} src="{source}" aria-label="{escape(caption)}">'
-        shown += "</video>"
+        playing = 'controls autoplay loop muted playsinline preload="auto"'
+        shown = f'<video {playing} {size} src="{source}" aria-label="{escape(caption)}"></video>'
     else:
         shown = f'<img {size} src="{source}" alt="{escape(caption)}">'
     return f'<figure><div class="wide">{shown}</div><figcaption>{escape(caption)}</figcaption></figure>'

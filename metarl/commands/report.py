@@ -23,6 +23,7 @@ from metarl.files import require_folder, whole
 if TYPE_CHECKING:
     from metarl.agents import Agent
 
+TOTAL = "time/total_"
 METRICS = ("return", "accuracy", "loss")
 COLUMNS = {"mean": "mean", "ci95": "95% interval", "median": "median"}
 """Of the table of an evaluation, by their names in its file."""
@@ -70,7 +71,7 @@ def main(arguments: list[str]) -> int:
     config, evaluation = _read(folder / CONFIG), _read(folder / EVALUATION)
     title = f"{config.get('agent', 'an agent')} on {config.get('env', 'an unknown environment')}"
     body = [
-        f"<header><p>metarl run</p><h1>{page.escape(title)}</h1><p>{page.escape(str(folder.resolve()))}</p></header>",
+        f"<header><p>metarl run</p><h1>{page.escape(title)}</h1><p>{page.escape(asked.run_dir)}</p></header>",
         page.tiles(_facts(log, evaluation)),
         _adaptation(folder, evaluation),
         *_of_agent(asked, config),
@@ -101,8 +102,9 @@ def _facts(log: curves.Log, evaluation: Mapping[str, Any]) -> dict[str, str]:
         ends = dict.fromkeys((0, len(names) - 1))
         facts = {f"{evaluation['metric']}, {names[end]}": _said(evaluation["mean"][end]) for end in ends}
     counted = {"outer iterations": log.last("time/iterations")}
-    for unit in ("environment_steps", "tasks", "images"):
-        counted[unit.replace("_", " ")] = log.last(f"time/total_{unit}")
+    for tag in log.scalars:
+        if tag.startswith(TOTAL):
+            counted[curves.UNITS.get(tag.removeprefix(TOTAL), tag.removeprefix(TOTAL))] = log.last(tag)
     facts |= {name: f"{value:,.0f}" for name, value in counted.items() if value is not None}
     return facts | ({"training time": _duration(log.seconds)} if log.seconds >= 1 else {})
 
@@ -155,7 +157,7 @@ def _of_agent(asked: Report, config: Mapping[str, Any]) -> Iterator[str]:
         except MetaRLError as error:
             pictures = [page.missing(f"No pictures: {error}")]
         if pictures:
-            yield page.section("Pictures", *pictures, page.note(f"Of {iterate}."))
+            yield page.section("Pictures", page.gallery(pictures), page.note(f"Of {iterate}."))
 
 
 def _videos(agent: "Agent", tasks: int) -> Iterator[str]:
@@ -183,7 +185,7 @@ def _learning(log: curves.Log) -> str:
         (partial(curves.learning, log, metric), f"The {metric} in training and on validation tasks", "learning"),
         (partial(curves.speed, log), "Speed, and where an outer iteration's time goes", "speed"),
     )
-    return page.section("Learning", *(page.drawing(*one) for one in drawn))
+    return page.section("Learning", page.gallery((page.drawing(*one) for one in drawn), "two pair"))
 
 
 def _settings(config: Mapping[str, Any]) -> str:
