@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from metarl.adapters.memory import TrialAdapter
 from metarl.agents.sources import arguments_of, name_of
 from metarl.agents.videos.panels import HEIGHT
-from metarl.envs.drawing import before_opengl
-from metarl.envs.trial import Trial
 from metarl.errors import ConfigError
+from metarl.opengl import before_opengl
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
@@ -24,7 +22,7 @@ MODE = "rgb_array"
 
 @contextmanager
 def rendered(agent: Agent, asked: str) -> Iterator[gym.Env[Any, Any]]:
-    """Yield an environment like an agent's that renders arrays, one episode long at a time, as its policy sees it.
+    """Yield an environment like an agent's that renders arrays.
 
     Args:
         agent: whose environment.
@@ -43,7 +41,7 @@ def rendered(agent: Agent, asked: str) -> Iterator[gym.Env[Any, Any]]:
             raise ConfigError(f"{asked}: {name_of(agent.env)} cannot be drawn here: {_remedy(error)}") from error
         if not isinstance(frame, np.ndarray):
             raise ConfigError(f"{asked}: {name_of(agent.env)} renders {type(frame).__name__}, not an array of pixels")
-        yield Trial(env) if isinstance(agent.adapter, TrialAdapter) else env
+        yield env
     finally:
         if made:
             env.close()

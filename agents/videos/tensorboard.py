@@ -1,5 +1,7 @@
 """Videos in TensorBoard, whose page of images plays GIFs."""
 
+from typing import Any
+
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -16,8 +18,8 @@ def record(logger: Logger, name: str, video: Video, step: int) -> None:
     for output in logger.output_formats:
         if isinstance(output, TensorBoardOutputFormat):
             image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=video.gif())
-            assert output.writer.file_writer is not None
-            output.writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+            writer: Any = output.writer.file_writer
+            writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
 
 def takes_videos(logger: Logger) -> bool:

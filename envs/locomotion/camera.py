@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl.envs.drawing import before_opengl
 from metarl.envs.locomotion.robots import Robot
 from metarl.envs.locomotion.simulation import mujoco
 from metarl.errors import ConfigError
+from metarl.opengl import before_opengl
 from metarl.tasks import Array
 
 TORSO = 1
