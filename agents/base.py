@@ -17,12 +17,13 @@ from torch import nn
 from metarl import checkpoint, processes
 from metarl.adapters import Adapter, GradientAdapter, Meta
 from metarl.adapters.base import Adapted, has_seen_nothing
-from metarl.agents import building, pictures, saving, sb3_models, training
+from metarl.agents import building, pictures, saving, sb3_models, training, videos
 from metarl.agents.judging import Judged, require_steps
 from metarl.agents.options import GradientOptions, Options, checked, device_of, signature
 from metarl.agents.pictures import Pictures, Unseen, gradient_steps
 from metarl.agents.sb3 import SB3Habits
 from metarl.agents.sources import Source, make_env
+from metarl.agents.videos import Video
 from metarl.fields import documented
 from metarl.learner import Layout, Learner
 from metarl.outer import OuterLoop
@@ -149,6 +150,7 @@ class Agent(SB3Habits, Judged):
         validate_every: int = 0,
         validation_tasks: int = 100,
         picture_every: int = 0,
+        video_every: int = 0,
     ) -> Self:
         """Take outer steps; again for more: a run in pieces equals a run in one.
 
@@ -161,12 +163,13 @@ class Agent(SB3Habits, Judged):
             validate_every: outer steps between two evaluations on validation tasks, which keep the best iterate; 0 for none.
             validation_tasks: how many tasks each uses.
             picture_every: outer steps between two pictures in TensorBoard; 0 for none.
+            video_every: outer steps between two videos in TensorBoard, see ``videos``; 0 for none.
 
         Raises:
-            ConfigError: a count that is not positive.
+            ConfigError: a count that is not positive, or a video where nothing can be drawn.
             NonFiniteError: a loss or reward that is not finite; the outer step was refused, ``meta`` is as before it.
         """
-        plan = training.Plan(iterations, log_interval, validate_every, validation_tasks, picture_every)
+        plan = training.Plan(iterations, log_interval, validate_every, validation_tasks, picture_every, video_every)
         training.learn(self, plan, callback, tb_log_name or type(self).__name__, progress_bar)
         return self
 
@@ -253,6 +256,22 @@ class Agent(SB3Habits, Judged):
     def pictures(self) -> Pictures:
         """Return matplotlib figures by name: adaptation on unseen tasks, and a learned rule's updates, gates and rates."""
         return pictures.draw(self)
+
+    def videos(self, tasks: int = 2, steps: int | None = None) -> dict[str, Video]:
+        """Return videos by name: a policy on unseen tasks, before adaptation and after 1, 2, ... inner steps, side by side.
+
+        Of a policy that remembers: the episodes of a trial. Actions are samples, as in training and evaluation. The start and
+        what happens by chance are the same in all panels as far as the environment's seed fixes them.
+
+        Args:
+            tasks: how many, of the unseen ones of ``pictures``; different ones first.
+            steps: inner steps (episodes before the last one); unless given as in training, and at least three inner steps.
+
+        Raises:
+            ConfigError: there is nothing to draw, or nothing to draw with.
+        """
+        require_steps(steps)
+        return videos.film(self, tasks, steps)
 
     # -- keeping
 

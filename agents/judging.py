@@ -102,7 +102,9 @@ class Judged:
         """
         if self.env.spec is None:
             raise ConfigError("env_kwargs needs an environment with an id; this agent was given one that was never registered")
-        return make_env(self.env.spec.id, {**self.env.spec.kwargs, **env_kwargs})
+        spec = self.env.spec
+        limit = {} if spec.max_episode_steps is None else {"max_episode_steps": spec.max_episode_steps}
+        return make_env(spec.id, {**limit, **spec.kwargs, **env_kwargs})
 
     def validate(self, tasks: int = 100) -> float:
         """Evaluate on validation tasks, keep the meta-parameters if they are the best so far, and return the metric."""

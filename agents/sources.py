@@ -159,11 +159,11 @@ def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym
         raise unknown_name("env", name, near + [known for known in ours if known not in near]) from error
     except TypeError as error:
         if unexpected := re.search(r"unexpected keyword argument '(\w+)'", str(error)):
-            raise unknown_name(f"env_kwargs: {env}'s argument", unexpected[1], _arguments_of(env)) from error
+            raise unknown_name(f"env_kwargs: {env}'s argument", unexpected[1], arguments_of(env)) from error
         raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} does not fit {env}: {error}") from error
 
 
-def _arguments_of(env: str) -> list[str]:
+def arguments_of(env: str) -> list[str]:
     """Return the names of the arguments that a family's class and its bases take."""
     entry = gym.spec(env).entry_point
     made = gym.envs.registration.load_env_creator(entry) if isinstance(entry, str) else entry

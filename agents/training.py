@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
 
 from metarl import processes
+from metarl.agents import videos
 from metarl.errors import ConfigError, NonFiniteError, require_positive
 from metarl.logger import metrics, seconds_by_part
 from metarl.outer import Outcome
@@ -35,23 +36,25 @@ class Plan:
     validate_every: int
     validation_tasks: int
     picture_every: int
+    video_every: int = 0
 
     def __post_init__(self) -> None:
         require_positive(iterations=self.iterations, log_interval=self.log_interval, validation_tasks=self.validation_tasks)
         if self.iterations != int(self.iterations):
             raise ConfigError(f"iterations={self.iterations} must be a whole number")
-        if self.validate_every < 0 or self.picture_every < 0:
-            raise ConfigError(
-                f"validate_every={self.validate_every} and picture_every={self.picture_every} must not be negative"
-            )
+        for name in ("validate_every", "picture_every", "video_every"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must not be negative")
 
 
 def learn(agent: Agent, plan: Plan, callback: Any, name: str, progress_bar: bool) -> None:
     """Take the outer steps of a plan; see ``Agent.learn``."""
     # a split with too few tasks is said before the work, not after some of it
-    for split, wanted in (("validation", plan.validate_every), ("test", plan.picture_every)):
+    for split, wanted in (("validation", plan.validate_every), ("test", plan.picture_every or plan.video_every)):
         if wanted:
             agent.source.sample(1, split, torch.Generator(agent.device))
+    if plan.video_every:
+        videos.require_renderer(agent, f"video_every={plan.video_every}")
     agent.start_logger(name)
     hooks = agent.hooks(callback, int(plan.iterations), progress_bar)
     total_timesteps = agent.num_timesteps + int(plan.iterations)  # SB3's progress bar reads it, and counts outer steps here
@@ -81,6 +84,10 @@ def _learn(agent: Agent, plan: Plan, hooks: BaseCallback) -> None:
         if pictured:
             for name, figure in agent.pictures().items():
                 agent.logger.record(f"pictures/{name}", Figure(figure, close=True), exclude=("stdout", "log", "json", "csv"))
+        filmed = bool(plan.video_every) and agent.iteration % plan.video_every == 0
+        if filmed and videos.takes_videos(agent.logger):
+            for name, video in agent.videos().items():
+                videos.record(agent.logger, f"videos/{name}", video, agent.iteration)
         if report or validated or pictured:  # each is logged at the iteration that it is of
             agent.logger.dump(agent.iteration)
         if report:

@@ -15,7 +15,7 @@ from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.adapters.memory import TrialAdapter
 from metarl.agents.adapted import AdaptedPolicy, RememberingPolicy
-from metarl.agents.pictures import Pictures, Unseen, paths
+from metarl.agents.pictures import Pictures, Unseen, paths, returns
 from metarl.agents.sources import Source, name_of, refuse_arguments, refuse_class, users_network
 from metarl.agents.task_vec_env import TaskVecEnv
 from metarl.errors import ConfigError, TaskError, unknown_name
@@ -244,8 +244,8 @@ class TrajectorySource(Source):
         return AdaptedPolicy(*spaces, adapter, self._distribution, meta, adapted).to(self._like.device)
 
     def pictures(self, agent: Agent, unseen: Unseen) -> Pictures:
-        """Return the paths of trajectories."""
-        return paths.draw(agent, unseen)
+        """Return the paths of trajectories, and their returns."""
+        return {**paths.draw(agent, unseen), **returns.draw(agent, unseen)}
 
 
 def _distribution(space: gym.spaces.Space[Any]) -> Distribution:

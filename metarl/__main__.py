@@ -1,4 +1,4 @@
-"""metarl's command line: ``metarl train | evaluate | reproduce | plot | list``."""
+"""metarl's command line: ``metarl train | evaluate | reproduce | plot | report | list``."""
 
 import sys
 from difflib import get_close_matches
@@ -12,7 +12,8 @@ COMMANDS = {
     "train": "meta-train an agent and leave a run folder",
     "evaluate": "measure a trained agent on unseen tasks",
     "reproduce": "run a published table and print the paper's numbers beside ours",
-    "plot": "draw a run's curves, adaptation and learned rule",
+    "plot": "draw a run's curves, adaptation and learned rule, and film its policy",
+    "report": "write a run as one page of HTML: settings, curves, evaluation, pictures, videos",
     "list": "name the agents, outer loops, families, presets, tables and so on",
 }
 USAGE = "\n".join(

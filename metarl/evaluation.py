@@ -71,6 +71,7 @@ class Evaluation:
         return {
             "metric": self.metric,
             "tasks": len(self.values),
+            "stage": self.stage,
             "steps": list(self.steps),
             "mean": [round(float(value), 6) for value in self.mean],
             "ci95": [round(float(value), 6) for value in self.ci95],

@@ -66,7 +66,9 @@ def test_evaluate_and_plot(run_dir, tmp_path, capsys):
     assert main(["evaluate", str(run_dir), "--tasks", "2", "--steps", "2", "--json", str(out)]) == 0
     assert len(json.loads(out.read_text())["mean"]) == 3
     assert main(["plot", str(run_dir), "--out", str(tmp_path / "pictures")]) == 0
-    assert {path.stem for path in (tmp_path / "pictures").iterdir()} == {"curve", "adaptation", "updates", "rates"}
+    assert {path.stem for path in (tmp_path / "pictures").iterdir()} == {
+        *("curve", "speed", "evaluation", "adaptation", "returns", "updates", "rates"),
+    }
     assert main(["evaluate", str(run_dir), "--json", str(tmp_path / "nowhere" / "x.json")]) == 1
     assert "is in no folder that exists" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "nothing")]) == 1
@@ -321,7 +323,7 @@ def test_help_and_unknown_commands(capsys):
     with pytest.raises(SystemExit) as leaving:
         main(["train", "maml-navigation", "--help"])  # its rates are a tuple
     assert leaving.value.code == 0
-    for command in ("evaluate", "reproduce", "plot", "list"):
+    for command in ("evaluate", "reproduce", "plot", "report", "list"):
         with pytest.raises(SystemExit) as leaving:
             main([command, "--help"])
         assert leaving.value.code == 0

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [  # each imports only from those before it, and from itself
-    ["metarl.errors", "metarl.clock", "metarl.fields", "metarl.streams", "metarl.cores"],
+    ["metarl.errors", "metarl.clock", "metarl.fields", "metarl.streams", "metarl.cores", "metarl.opengl"],
     ["metarl.registry", "metarl.catalogue"],
     ["metarl.progress"],
     ["metarl.files", "metarl.tasks", "metarl.normalisation", "metarl.networks", "metarl.processes"],
@@ -26,7 +26,8 @@ FLOORS = [  # each imports only from those before it, and from itself
     ["metarl.agents"],
     ["metarl.commands"],
 ]
-GROUND = ["metarl.cores", "metarl.errors", "metarl.files", "metarl.tasks", "metarl.normalisation", "metarl.networks"]
+GROUND = ["metarl.cores", "metarl.errors", "metarl.files", "metarl.opengl", "metarl.tasks"]
+GROUND += ["metarl.normalisation", "metarl.networks"]
 ROOMS = {"envs": [*GROUND, "metarl.envs"], "supervised": [*GROUND, "metarl.supervised"]}
 
 

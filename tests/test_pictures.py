@@ -23,8 +23,8 @@ def labelled(ax, label):
 @pytest.mark.parametrize(
     ("world", "rule", "names"),
     [
-        ("navigation", "gradient descent", {"adaptation"}),
-        ("bandit", "LSTM", {"updates", "gates"}),
+        ("navigation", "gradient descent", {"adaptation", "returns"}),
+        ("bandit", "LSTM", {"returns", "updates", "gates"}),
         ("sine", "TURTLE", {"adaptation", "updates", "rates"}),
         ("sine", "rates by step", {"adaptation", "updates", "rates"}),
         ("images", "Meta-SGD", {"adaptation", "episode", "updates"}),  # whose rates start out as one

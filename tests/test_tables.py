@@ -13,7 +13,7 @@ from rich.console import Console
 import metarl
 from metarl import registry, rules
 from metarl.adapters import ReadingAdapter
-from metarl.commands import crossings, report
+from metarl.commands import crossings, printing
 from metarl.commands import measure as measuring
 from metarl.commands.costs import Cost, costs
 from metarl.commands.measure import measure, run_of
@@ -491,7 +491,7 @@ def test_a_matrix_has_a_line_for_what_stands_before_the_comma():
     table = Table("t", [Row("r", {}, tuple(cells))], columns=("1-shot", "5-shot", "size"))
     numbers = {"A, 1-shot": [Measured(97.0, 0.5)], "A, size": [Measured(112345.0)], "B, long, 1-shot": [Measured(float("nan"))]}
     console = Console(file=io.StringIO(), width=80)
-    report.show(table, report.rows_of(table, numbers, 0.5), 1.0, console)
+    printing.show(table, printing.rows_of(table, numbers, 0.5), 1.0, console)
     lines = [line.split("│")[1:-1] for line in console.file.getvalue().splitlines() if "│" in line]
     assert [[cell.strip() for cell in line] for line in lines] == [
         ["A", "97.0 ±0.5 (98.8)", "112,345"],
@@ -514,7 +514,7 @@ def test_a_wide_matrix_is_printed_in_parts_that_fit_a_terminal():
     table = Table("t", [Row("r", {}, tuple(cells))], columns=columns)
     console = Console(file=io.StringIO(), width=80)
     numbers = {cell.name: [Measured(90.0 + i, 0.5)] for i, cell in enumerate(cells)}
-    report.show(table, report.rows_of(table, numbers, 1), 1.0, console)
+    printing.show(table, printing.rows_of(table, numbers, 1), 1.0, console)
     printed = console.file.getvalue()
     assert "…" not in printed
     assert all(f"{90 + i}.0" in printed for i in range(len(cells)))
@@ -768,24 +768,24 @@ def test_a_trial_of_the_tables_of_memory_has_as_many_steps_for_every_learner():
 
 def test_a_report_has_the_difference_of_what_was_measured():
     table = Table("t", [Row("r", {}, (Cell("a"), Cell("b"))), Difference("b minus a", "b", "a")])
-    rows = report.rows_of(table, {"a": [Measured(1.0), Measured(2.0)], "b": [Measured(4.0), Measured(6.0)]}, 0.5)
+    rows = printing.rows_of(table, {"a": [Measured(1.0), Measured(2.0)], "b": [Measured(4.0), Measured(6.0)]}, 0.5)
     assert [(row["cell"], row["ours"], row["ours_by_seed"]) for row in rows] == [
         ("a (scale 0.5)", 1.5, [1.0, 2.0]),
         ("b (scale 0.5)", 5.0, [4.0, 6.0]),
         ("b minus a (scale 0.5)", 3.5, [3.0, 4.0]),
     ]
-    assert [row["cell"] for row in report.rows_of(table, {"b": [Measured(4.0)]}, 1.0)] == ["b"]
+    assert [row["cell"] for row in printing.rows_of(table, {"b": [Measured(4.0)]}, 1.0)] == ["b"]
 
 
 def test_seeds_that_are_not_finite_are_left_out_and_counted():
     cell, table = Cell("c", 0.5), Table("t", [])
-    row = report.row_of(cell, [Measured(0.4, 0.1), Measured(float("inf"), float("nan")), Measured(0.6, 0.1)], table, 1.0)
+    row = printing.row_of(cell, [Measured(0.4, 0.1), Measured(float("inf"), float("nan")), Measured(0.6, 0.1)], table, 1.0)
     assert (row["ours"], row["ours_ci"], row["ours_by_seed"]) == (0.5, 0.1, [0.4, None, 0.6])
     assert row["verdict"] == "at least the paper's; 1 of 3 seeds not finite, left out"
-    assert report.row_of(cell, [Measured(float("nan"))], table, 1.0)["verdict"] == "not finite"
-    stopped = report.row_of(cell, [Measured(0.4, stopped=True)], replace(table, interval="seeds"), 1.0)
+    assert printing.row_of(cell, [Measured(float("nan"))], table, 1.0)["verdict"] == "not finite"
+    stopped = printing.row_of(cell, [Measured(0.4, stopped=True)], replace(table, interval="seeds"), 1.0)
     assert stopped["verdict"].endswith("1 of 1 seeds stopped early at a loss that was not finite")
-    over_seeds = report.row_of(cell, [Measured(1.0, 9.0), Measured(3.0, 9.0)], replace(table, interval="seeds"), 1.0)
+    over_seeds = printing.row_of(cell, [Measured(1.0, 9.0), Measured(3.0, 9.0)], replace(table, interval="seeds"), 1.0)
     assert over_seeds["ours_ci"] == round(1.96 * 2**0.5 / 2**0.5, 4)
 
 

@@ -13,7 +13,7 @@ from metarl.adapters import Adapter
 from metarl.adapters.base import shared
 from metarl.agents import Agent, training
 from metarl.commands import evaluate, train
-from metarl.commands.report import row_of
+from metarl.commands.printing import row_of
 from metarl.commands.run import Run
 from metarl.commands.table import Cell, Measured, Table
 from metarl.evaluation import Evaluation
@@ -93,7 +93,9 @@ def test_train_learns_what_is_left_and_evaluates_the_best_iterate(tmp_path, monk
     agent = Recorded(iteration=2)
     monkeypatch.setattr(train, "_agent", lambda *_: agent)
     run = Run(iterations=5, validate_every=3, validation_tasks=7)
-    how = train.Train(str(tmp_path), evaluation_tasks=4, evaluation_steps=6, log_interval=8, picture_every=9, save_every=10)
+    how = train.Train(
+        str(tmp_path), evaluation_tasks=4, evaluation_steps=6, log_interval=8, picture_every=9, video_every=11, save_every=10
+    )
     train._train(run, how)
     (_, left, learned), evaluated = agent.asked
     callback = learned.pop("callback")
@@ -105,6 +107,7 @@ def test_train_learns_what_is_left_and_evaluates_the_best_iterate(tmp_path, monk
         "validate_every": 3,
         "validation_tasks": 7,
         "picture_every": 9,
+        "video_every": 11,
     }
     assert evaluated == ("evaluate", 4, 6, {}, True)
     assert agent.is_closed

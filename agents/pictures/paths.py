@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from metarl.agents.pictures.unseen import Pictures, Unseen, after
+from metarl.agents.pictures.unseen import Pictures, Unseen, stage_name
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
@@ -21,16 +21,17 @@ def draw(agent: Agent, unseen: Unseen) -> Pictures:
     experiences = unseen.adaptation.experiences
     if agent.env.observation_space.shape != (2,) or not experiences or experiences[0].observations.shape[-1] != 2:
         return {}
-    return {"adaptation": _paths(unseen)}
+    first, last = (stage_name(agent.adapter, stage) for stage in (0, len(unseen.adaptation.experiences)))
+    return {"adaptation": _paths(unseen, first, last)}
 
 
-def _paths(unseen: Unseen) -> Figure:
-    """Draw a column a task: paths before adaptation above, after it below."""
-    first, steps = unseen.adaptation.experiences[0], len(unseen.adaptation.experiences)
+def _paths(unseen: Unseen, *labels: str) -> Figure:
+    """Draw a column a task: paths before adaptation, or in a trial's first episode, above, after it, or in the last, below."""
     count = len(unseen.tasks)
     figure = Figure(figsize=(3 * count, 6.6), layout="constrained")
     axes = figure.subplots(2, count, sharex=True, sharey=True, squeeze=False)
-    for row, (label, samples, colour) in enumerate((("before", first, "tab:gray"), (after(steps), unseen.query, "tab:blue"))):
+    experiences = (unseen.adaptation.experiences[0], unseen.query)
+    for row, (label, samples, colour) in enumerate(zip(labels, experiences, ("tab:gray", "tab:blue"), strict=True)):
         paths = samples.observations.unflatten(1, (samples.returns.shape[1], -1)).cpu().numpy()
         lengths = samples.lengths.long().cpu().numpy()
         for column, task in enumerate(unseen.tasks):
@@ -43,5 +44,5 @@ def _paths(unseen: Unseen) -> Figure:
             ax.set(title=f"{label}: return {samples.returns[column].mean():.1f}", aspect="equal")
     marks = dict(zip(*reversed(axes[1, 0].get_legend_handles_labels()), strict=True))  # each name once
     figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=len(marks), fontsize="small")
-    figure.suptitle("Paths on unseen tasks, before adaptation and after it")
+    figure.suptitle(f"Paths on unseen tasks: {labels[0]}, and {labels[1]}")
     return figure

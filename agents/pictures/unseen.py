@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from metarl import processes
-from metarl.adapters import Adaptation
+from metarl.adapters import Adaptation, Adapter
 from metarl.problems.base import Tasks
 from metarl.streams import stream
 
@@ -39,13 +39,13 @@ class Unseen:
     query: Any
 
 
-def adapt_to_unseen(agent: Agent) -> Unseen:
-    """Adapt to a few unseen tasks, the same ones and with the same noise at every call."""
+def adapt_to_unseen(agent: Agent, steps: int | None = None) -> Unseen:
+    """Adapt to a few unseen tasks, the same ones and with the same noise at every call; by other steps than in training too."""
     generator = stream(PICTURE_SEED, "pictures", agent.device)
     tasks = agent.source.sample(TASKS, "test", generator)
     with torch.no_grad(), processes.alone():
         adapter = agent.over(agent.adapter.problem)
-        adaptation = adapter.adapt(agent.meta, tasks, generator)
+        adaptation = adapter.adapt(agent.meta, tasks, generator, steps)
         query = adapter.collect(agent.meta, adaptation.adapted[-1], tasks, generator)
     return Unseen(tasks, adaptation, query)
 
@@ -53,6 +53,13 @@ def adapt_to_unseen(agent: Agent) -> Unseen:
 def after(steps: int) -> str:
     """Return what a legend calls the time after so many inner steps."""
     return f"after {steps} step{'s' * (steps != 1)}"
+
+
+def stage_name(adapter: Adapter, step: int) -> str:
+    """Return what a legend calls an adapter's experience after so many inner steps or episodes of a trial."""
+    if adapter.stage == "episode":
+        return f"episode {step + 1}"
+    return after(step) if step else "before"
 
 
 def chosen(count: int, most: int) -> list[int]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from metarl.envs.locomotion.robots import Robot
 from metarl.envs.locomotion.simulation import mujoco
 from metarl.errors import ConfigError
+from metarl.opengl import before_opengl
 from metarl.tasks import Array
 
 TORSO = 1
@@ -82,6 +83,7 @@ def _require_context(width: int, height: int) -> None:
 
     GLFW only warns that there is no screen, and MuJoCo, going on without one, may end the process.
     """
+    before_opengl()
     with warnings.catch_warnings(action="ignore"):
         context = import_module("mujoco.gl_context").GLContext(width, height)
         if not getattr(context, "_context", True):

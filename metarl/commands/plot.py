@@ -1,18 +1,24 @@
-"""metarl plot: draw a run's curves, adaptation and what its rule learned, as pictures."""
+"""metarl plot: draw a run's curves, adaptation and what its rule learned, as pictures and videos."""
 
+import json
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
 
+from metarl.commands import curves
 from metarl.commands.evaluate import load
+from metarl.commands.train import EVALUATION
 from metarl.errors import ConfigError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from metarl.agents import Agent
+
+TASKS = 2
+"""Unseen tasks that are filmed."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Plot:
     """Where the pictures go; the run folder by default."""
     root: str = ""
     """The folder of an image data set, if other than in training."""
+    video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Videos too: a policy on unseen tasks before adaptation and after it; MP4 with pip install 'metarl[video]', else GIF."""
     last: bool = False
     """The last iterate instead of the best by validation; rates that are tuned (Baseline-finetune's) are tuned for it."""
 
@@ -37,38 +45,27 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"run_dir={asked.run_dir} is not a folder: give a run folder that `metarl train` left")
     out = Path(asked.out or folder)
     out.mkdir(parents=True, exist_ok=True)
+    console = Console(soft_wrap=True)
     with closing(load(asked.run_dir, asked.last, root=asked.root)) as agent:
-        pictures = {"curve": _curve(folder, agent.adapter.problem.metric), **agent.pictures()}
+        if asked.video:
+            _film(agent, out, console)
+        log = curves.read(folder)
+        pictures = {"curve": curves.learning(log, agent.adapter.problem.metric), "speed": curves.speed(log), **agent.pictures()}
+    if (folder / EVALUATION).is_file():
+        pictures["evaluation"] = curves.adaptation(json.loads((folder / EVALUATION).read_text()))
     for name, picture in pictures.items():
         if picture is not None:
             path = out / f"{name}.png"
             picture.savefig(path, dpi=120)
-            Console(soft_wrap=True).print(f"{name}: {path}")
+            console.print(f"{name}: {path}")
     return 0
 
 
-def _curve(folder: Path, name: str) -> "Figure | None":
-    """Draw the return or loss after each number of inner steps against iterations, from the TensorBoard logs."""
-    from matplotlib.figure import Figure
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def _film(agent: "Agent", out: Path, console: Console) -> None:
+    """Write the videos."""
+    from metarl.agents.videos import INSTALL, film, has_encoder
 
-    curves: dict[str, dict[int, float]] = {}
-    for events in sorted(folder.rglob("events.out.tfevents.*")):
-        log = EventAccumulator(str(events), size_guidance={"scalars": 0})
-        log.Reload()
-        for tag in log.Tags()["scalars"]:
-            if tag.startswith(f"{name}/") or tag == f"validation/{name}":
-                curves.setdefault(tag, {}).update({event.step: event.value for event in log.Scalars(tag)})
-    if not curves:
-        return None
-    picture = Figure(figsize=(7, 4.5), layout="constrained")
-    ax = picture.subplots()
-    for tag, points in sorted(curves.items()):
-        steps = sorted(points)
-        ax.plot(steps, [points[step] for step in steps], label=tag.replace("_", " "))
-    if name == "loss":
-        ax.set_yscale("log")
-    ax.set(xlabel="outer iterations", ylabel=name)
-    ax.grid(alpha=0.3)
-    ax.legend()
-    return picture
+    for name, video in film(agent, TASKS, asked="--video").items():
+        console.print(f"{name}: {video.save(out / name)}")
+    if not has_encoder():
+        console.print(f"videos are GIFs; {INSTALL} makes them MP4, smaller and with more colours", markup=False)

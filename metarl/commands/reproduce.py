@@ -13,7 +13,7 @@ from time import perf_counter
 
 import tyro
 
-from metarl.commands import report
+from metarl.commands import printing
 from metarl.commands.table import Measured, Numbers, Row, Table
 from metarl.errors import ConfigError, require_positive
 from metarl.files import require_folder, whole
@@ -79,9 +79,9 @@ def main(arguments: list[str]) -> int:
             results |= {(row.name, seed): one for seed, one in zip(part, numbers, strict=True)}
             partial.write(results, perf_counter() - started)
     by_cell = {cell.name: [results[row.name, seed][cell.name] for seed in seeds] for row in rows for cell in row.cells}
-    lines = report.rows_of(table, by_cell, scale)
+    lines = printing.rows_of(table, by_cell, scale)
     seconds = perf_counter() - started
-    report.show(table, lines, seconds)
+    printing.show(table, lines, seconds)
     if asked.json:
         command = shlex.join(["metarl", "reproduce", *arguments])
         content = {"table": asked.table, "rows": lines, "command": command, "seconds": round(seconds, 1)}

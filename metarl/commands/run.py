@@ -132,7 +132,7 @@ class Run:
 
 OF_LEARNING = (
     *("iterations", "validate_every", "validation_tasks"),
-    *("log_interval", "picture_every", "save_every", "progress_bar", "verbose"),
+    *("log_interval", "picture_every", "video_every", "save_every", "progress_bar", "verbose"),
 )
 """What has no effect on an agent without an outer loop."""
 _OF_A_RUN = options_of(Run, ("options", "outer_options", "rollouts"))

@@ -2,9 +2,12 @@
 
 import json
 import os
+import platform
+import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
+SOFTWARE = ("metarl", "torch", "numpy", "gymnasium", "stable-baselines3", "mujoco", "metaworld")
+"""Packages whose versions config.json keeps."""
 INTERRUPTED = 130
 """The exit status of a run that was stopped from the keyboard, as shells have it."""
 MAY_CHANGE = {"iterations", "root"}
@@ -61,12 +66,14 @@ class Train:
     """Outer steps between log entries; 0 for a hundredth of the run."""
     picture_every: int = 0
     """Outer steps between pictures in TensorBoard; 0 for a quarter of the run."""
+    video_every: int = 0
+    """Outer steps between videos of a policy in TensorBoard; 0 for none."""
     save_every: int = 0
     """Outer steps between checkpoints; 0 for a hundredth of the run."""
 
     def resolved(self, preset: str, run: "Run") -> "Train":
         """Return the settings with every "0 for" replaced."""
-        for name in ("evaluation_tasks", "evaluation_steps", "log_interval", "picture_every", "save_every"):
+        for name in ("evaluation_tasks", "evaluation_steps", "log_interval", "picture_every", "video_every", "save_every"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must not be negative")
         hundredth = max(1, run.iterations // 100)
@@ -89,7 +96,7 @@ def main(arguments: list[str]) -> int:
     run, train = parse(name, settings_of(name), given)
     started_processes = _join_processes()
     try:
-        return _train(run, train.resolved(name, run))
+        return _train(run, train.resolved(name, run), _command(arguments))
     finally:
         if started_processes:
             from torch import distributed
@@ -182,14 +189,14 @@ def _chosen(arguments: list[str]) -> dict[str, str]:
     return chosen
 
 
-def _train(run: "Run", train: Train) -> int:
+def _train(run: "Run", train: Train, command: str = "") -> int:
     """Train, and return the exit status."""
     folder = Path(train.run_dir)
     if run.outer:
         require_positive(iterations=run.iterations)
     with closing(_agent(run, train, folder)) as agent:
         _require_evaluations(agent, run, train)
-        return _fill(folder, agent, run, train)
+        return _fill(folder, agent, run, train, command)
 
 
 def _require_evaluations(agent: "Agent", run: "Run", train: Train) -> None:
@@ -209,7 +216,7 @@ def _require_evaluations(agent: "Agent", run: "Run", train: Train) -> None:
             )
 
 
-def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> int:
+def _fill(folder: Path, agent: "Agent", run: "Run", train: Train, command: str) -> int:
     """Let an agent learn and be evaluated, put everything into the run folder, and return the exit status."""
     from metarl import processes
     from metarl.agents.callbacks import SaveCallback
@@ -219,7 +226,8 @@ def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> int:
     if processes.rank() == 0:
         folder.mkdir(parents=True, exist_ok=True)
         with whole(folder / CONFIG) as path:
-            path.write_text(json.dumps(run.as_dict(), indent=2) + "\n")
+            content = {**run.as_dict(), "command": command, "versions": versions()}
+            path.write_text(json.dumps(content, indent=2) + "\n")
     length = f", {run.iterations} iterations" if run.outer else ""
     console.print(f"[bold]{type(agent).__name__}[/] on {run.env}{length}; everything goes to {folder}/")
     left = run.iterations - agent.iteration
@@ -238,6 +246,7 @@ def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> int:
                 validate_every=run.validate_every,
                 validation_tasks=run.validation_tasks,
                 picture_every=train.picture_every,
+                video_every=train.video_every,
             )
         except KeyboardInterrupt:  # in mid-iteration: the last checkpoint is what a resumed run must start from
             if (folder / RUN_CHECKPOINT).exists():
@@ -257,6 +266,20 @@ def _fill(folder: Path, agent: "Agent", run: "Run", train: Train) -> int:
     if processes.rank() == 0:
         finish(agent, folder, train.evaluation_tasks, train.evaluation_steps or None, console)
     return 0
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of metarl, and of what it computes with, as far as it is installed."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in SOFTWARE:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the command that makes a run again, from its start."""
+    return shlex.join(["metarl", "train", *(argument for argument in arguments if argument != "--resume")])
 
 
 def tune(agent: "Agent", console: Console) -> None:
