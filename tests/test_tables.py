@@ -708,11 +708,11 @@ def test_a_report_has_the_shares_of_what_was_measured_seed_by_seed():
         "reached": [Measured(1.0), Measured(4.0)],
         "goal": [Measured(2.0), Measured(5.0)],
     }
-    row = report.rows_of(table, numbers, 1.0)[-1]
+    row = printing.rows_of(table, numbers, 1.0)[-1]
     assert (row["cell"], row["ours_by_seed"], row["paper"]) == ("s", [50.0, 75.0], 70.0)
     assert row["verdict"] == "short by 7.50"  # a share is better if it is larger, whatever the table's numbers are
     del numbers["goal"]
-    assert [row["cell"] for row in report.rows_of(table, numbers, 1.0)] == ["start", "reached"]
+    assert [row["cell"] for row in printing.rows_of(table, numbers, 1.0)] == ["start", "reached"]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("maml-cheetah", "maml-ant"))])
