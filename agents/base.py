@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from metarl import checkpoint, processes
@@ -198,14 +199,14 @@ class Agent(SB3Habits, Judged):
                 problem.close()
         return adapter, adapter.row(adaptation.adapted[-1], 0)
 
-    def to_sb3(self, algorithm: Any, env: gym.Env[Any, Any], *, steps: int = 0, **kwargs: Any) -> Any:
+    def to_sb3(self, algorithm: Any, env: gym.Env[Any, Any] | VecEnv, *, steps: int = 0, **kwargs: Any) -> Any:
         """Return a Stable-Baselines3 model that starts at the meta-learned policy and goes on with SB3's own learning.
 
         Its critic is new. Means, logits and deviations are the policy's; SB3 clips actions to their space, as metarl does.
 
         Args:
             algorithm: ``PPO`` or ``A2C`` of Stable-Baselines3, or another of its on-policy algorithms.
-            env: what it learns in.
+            env: what it learns in, such as a ``TaskVecEnv``; for ``steps`` a single environment.
             steps: inner steps on ``env``'s own task before; 0 to start at the policy before adaptation.
             kwargs: the algorithm's other arguments, such as ``learning_rate``.
 

@@ -31,6 +31,7 @@ class SB3Habits:
 
     adapter: Adapter
     env: gym.Env[Any, Any]
+    iteration: int
     options: Any
     outer: OuterLoop
 
@@ -72,6 +73,10 @@ class SB3Habits:
         metric = f"{self.adapter.problem.metric}/{stage_labels(self.adapter, self.adapter.steps)[-1]}"
         parameters = HParam(flat, {metric: 0.0, "train/adaptation_gain": 0.0})
         self._logger.record("hparams", parameters, exclude=("stdout", "log", "json", "csv"))
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write what was recorded since the last entry of the log, for SB3's callbacks."""
+        self.logger.dump(iteration or self.iteration)
 
     def hooks(self, callback: Any, iterations: int, progress_bar: bool) -> BaseCallback:
         """Return a user's callbacks, and the progress bar, as one."""

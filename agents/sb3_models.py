@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import gymnasium as gym
 import torch
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from metarl.adapters import Adapter, GradientAdapter
@@ -37,7 +38,7 @@ class Actor(NamedTuple):
     log_std: Tensor | None
 
 
-def to_sb3(agent: Agent, algorithm: type[OnPolicyAlgorithm], env: gym.Env[Any, Any], steps: int, **kwargs: Any) -> Any:
+def to_sb3(agent: Agent, algorithm: type[OnPolicyAlgorithm], env: gym.Env[Any, Any] | VecEnv, steps: int, **kwargs: Any) -> Any:
     """Return an SB3 model that starts at an agent's policy; see ``Agent.to_sb3``."""
     if not (isinstance(algorithm, type) and issubclass(algorithm, OnPolicyAlgorithm)):
         raise ConfigError(f"algorithm={algorithm!r} has no stochastic actor of its own to start with: give PPO or A2C")
@@ -97,7 +98,7 @@ def with_actor_of(adapter: Adapter, meta: Meta, model: OnPolicyAlgorithm) -> Met
     return {**meta, **changed}
 
 
-def _of_agent(agent: Agent, env: gym.Env[Any, Any], steps: int) -> Actor:
+def _of_agent(agent: Agent, env: gym.Env[Any, Any] | VecEnv, steps: int) -> Actor:
     """Return an agent's policy, after steps on an environment's own task if there are any.
 
     Raises:

@@ -78,10 +78,9 @@ class StableBaselinesPPO(OuterLoop):
 
     def check(self, adapter: Adapter) -> None:
         """Raise ConfigError unless the policy is one of SB3's kind."""
-        policy = adapter.learner.structure
-        if not isinstance(adapter, GradientAdapter) or not isinstance(policy, StochasticPolicy):
+        if not isinstance(adapter, GradientAdapter) or not isinstance(adapter.learner.structure, StochasticPolicy):
             raise ConfigError("outer=StableBaselinesPPO() trains a policy without memory: choose another outer loop here")
-        sb3_models.linears_of(policy)
+        sb3_models.linears_of(adapter.learner.structure)
 
     def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
         """Return a critic with the actor's hidden layers, drawn as SB3 does, and an optimiser before its first step."""
@@ -128,11 +127,13 @@ class StableBaselinesPPO(OuterLoop):
                 model.learn(self.n_envs * model.n_steps)
             except ValueError as error:  # torch's distributions refuse what is not finite
                 require_finite("policy", *model.policy.parameters())
-                raise NonFiniteError(f"Stable-Baselines3's PPO gave up: {error}") from error
+                reason = str(error).partition("\n")[0]
+                raise NonFiniteError(f"SB3's PPO gave up, and the outer step was refused: {reason}") from error
         require_finite("policy", *model.policy.parameters())
-        said = {name.removeprefix("train/"): float(value) for name, value in model.logger.name_to_value.items()}
+        logged = model.logger.name_to_value.items()
+        said: dict[str, float | Tensor] = {name.removeprefix("train/"): float(value) for name, value in logged}
         loss = torch.tensor(said.pop("loss"))
-        returns = [episode["r"] for episode in model.ep_info_buffer]
+        returns = [episode["r"] for episode in model.ep_info_buffer or ()]
         if returns:
             said[f"{adapter.problem.metric}/after_0_steps"] = float(np.mean(returns))
         changed = sb3_models.with_actor_of(adapter, meta, model)
@@ -145,7 +146,7 @@ class StableBaselinesPPO(OuterLoop):
         if self.normalise_rewards:
             scaled = VecNormalize(watched, norm_obs=False, gamma=self.gamma)
             moments = {name: value.item() for name, value in state["rewards"].items()}
-            scaled.ret_rms.mean, scaled.ret_rms.var = np.float64(moments["mean"]), np.float64(moments["var"])
+            scaled.ret_rms.mean, scaled.ret_rms.var = np.array(moments["mean"]), np.array(moments["var"])
             scaled.ret_rms.count = moments["count"]
             watched = scaled
         own = ("learning_rate", "batch_size", "n_epochs", "gamma", "gae_lambda", "clip_range", "ent_coef", "vf_coef")

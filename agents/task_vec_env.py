@@ -108,7 +108,8 @@ class TaskVecEnv(VecEnv):
         """Start every row; return what they see, shape (num_envs, ...)."""
         seed = self._seeds[0]
         if seed is not None:
-            self.env.reset(seed=seed)  # which draws the tasks
+            self.env.reset(seed=seed)  # which draws the tasks; how much a reset draws may depend on the past
+            self.env.unwrapped.np_random = np.random.default_rng(seed)
         observations = self._begin(range(self.num_envs), seed)
         self.reset_infos = [{"task": task} for task in self._tasks]
         self._reset_seeds()

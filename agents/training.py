@@ -54,6 +54,7 @@ def learn(agent: Agent, plan: Plan, callback: Any, name: str, progress_bar: bool
             agent.source.sample(1, split, torch.Generator(agent.device))
     agent.start_logger(name)
     hooks = agent.hooks(callback, int(plan.iterations), progress_bar)
+    total_timesteps = agent.num_timesteps + int(plan.iterations)  # SB3's progress bar reads it, and counts outer steps here
     hooks.on_training_start(locals(), globals())
     try:
         _learn(agent, plan, hooks)

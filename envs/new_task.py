@@ -3,6 +3,7 @@
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from metarl.errors import TaskError
@@ -34,6 +35,7 @@ class NewTask(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if options and "task" in options:
             return self.env.reset(seed=seed, options=options)
         if seed is not None:
-            self.env.reset(seed=seed)  # what a task is drawn with
+            self.env.reset(seed=seed)
+            self.env.unwrapped.np_random = np.random.default_rng(seed)  # how much a reset draws may depend on the past
         (task,) = self.env.get_wrapper_attr("sample_tasks")(1, self.split)
         return self.env.reset(options={**(options or {}), "task": task})

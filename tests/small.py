@@ -4,6 +4,7 @@ from typing import Any
 
 import metarl
 from metarl.agents import Agent
+from metarl.agents.stable_baselines import StableBaselinesPPO
 from metarl.outer import PPO, TRPO, GradientDescent, HypergradientDescent, ProMP, Reptile, TruncatedBackpropagation
 from tests import toys  # noqa: F401 - registers its environments
 from tests.worlds import WORLDS
@@ -83,6 +84,13 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
         "bandit",
         {"filters": 2, "key_sizes": (3, 2), "value_sizes": (2, 3), "outer": "policy_gradient"},
     ),
+    "one policy of all tasks": (metarl.Pretrained, "navigation", {"outer": StableBaselinesPPO(n_envs=2, batch_size=5)}),
+    "told the task": (
+        metarl.Oracle,
+        "navigation",
+        {"outer": StableBaselinesPPO(n_envs=2, n_steps=5, batch_size=5, n_epochs=2, normalise_rewards=True)},
+    ),
+    "a random policy": (metarl.Scratch, "bandit", {}),
     "LWA": (metarl.LWA, "images", {"batch_norm": "running"}),
     "NLBA": (metarl.NLBA, "images", {"hidden": (3,), "batch_norm": "running"}),
     "from scratch": (metarl.TrainFromScratch, "images", {"inner_steps": 3}),
@@ -91,7 +99,8 @@ KINDS: dict[str, tuple[type[Agent], str, dict[str, Any]]] = {
     "nearest neighbour": (metarl.NearestNeighbour, "images", {}),
     "Baseline-finetune": (metarl.BaselineFinetune, "images", {"inner_steps": 3}),
 }
-LEARNING = [kind for kind in KINDS if kind != "from scratch"]
+IDLE = ("from scratch", "a random policy")
+LEARNING = [kind for kind in KINDS if kind not in IDLE]
 
 
 def small(kind: str, **changes: Any) -> Agent:

@@ -24,6 +24,7 @@ from metarl.agents.memory import RecurrentOptions
 from metarl.agents.metric import MetricOptions
 from metarl.agents.options import GradientOptions, Options, RateOptions, device_of
 from metarl.agents.reading import ReadingOptions
+from metarl.agents.stable_baselines import StableBaselinesPPO
 from metarl.agents.trials import TrialOptions
 from metarl.errors import ConfigError
 from metarl.normalisation import BatchNorm
@@ -1082,6 +1083,44 @@ case(Rollouts, "workers", (1, 1), (3, 3))(lambda v: vector_env(vectorisation="wo
 case(Rollouts, "worker_timeout", (300.0, 300.0), (1.5, 1.5))(
     lambda v: vector_env(vectorisation="workers", worker_timeout=v)._stepper._timeout
 )
+
+
+# -- Stable-Baselines3's PPO, whose own tests say that its options do what they say
+
+
+@case(metarl.Oracle.Options, "inner_steps", (0, 0), (2, 2))
+def _(value):
+    return metarl.Oracle("MlpPolicy", "tests/Navigation2D-v0", inner_steps=value, device="cpu").adapter.steps
+
+
+def sb3_option(name, *values):
+    """Register a case of what SB3's model has of an option."""
+
+    @case(StableBaselinesPPO, name, *values)
+    def _(value):
+        loop = StableBaselinesPPO(**{"n_envs": 2, "batch_size": 4, name: value})
+        agent = metarl.Pretrained("MlpPolicy", "tests/Navigation2D-v0", outer=loop, device="cpu")
+        model = loop.model(agent.adapter, agent.meta, agent.outer_state, agent.source.vec_env(loop.n_envs))
+        found = {"normalise_rewards": model.get_vec_normalize_env() is not None, "clip_range": model.clip_range}
+        found = found.get(name, getattr(model, name, None))
+        return found(1.0) if name == "clip_range" else found
+
+
+for one, options in {
+    "learning_rate": (1e-3, 1e-2),
+    "n_envs": (2, 4),
+    "batch_size": (2, 5),
+    "n_epochs": (1, 3),
+    "gamma": (0.9, 1.0),
+    "gae_lambda": (0.5, 1.0),
+    "clip_range": (0.1, 0.3),
+    "ent_coef": (0.0, 0.1),
+    "vf_coef": (0.5, 1.0),
+    "max_grad_norm": (0.5, 2.0),
+    "normalise_rewards": (False, True),
+}.items():
+    sb3_option(one, *((value, value) for value in options))
+sb3_option("n_steps", (None, 10), (4, 4))
 
 
 @case(Rollouts, "max_envs", (None, [6]), (4, [3, 3]), (6, [6]), (1, [1] * 6))

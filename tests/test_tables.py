@@ -279,6 +279,16 @@ TRAINED = [
         "RL^2, 10 pulls of 10 arms",
         {"env_kwargs.arms": 10, "env_kwargs.max_episode_steps": 10, "episodes": 1, "outer": "ppo", "validate_every": 0},
     ),
+    (
+        "starts-on-a-new-task",
+        "PPO from the pretrained policy",
+        {"agent": "pretrained-policy", "outer": "sb3_ppo", "outer.n_envs": 16, "rollouts.reward": "squared"},
+    ),
+    (
+        "starts-on-a-new-cheetah",
+        "PPO from the meta-learned start",
+        {"agent": "maml", "env": "metarl/HalfCheetahDirection-v0", "meta_batch": 20, "rollouts.trajectories": 20},
+    ),
     ("memory-on-mdps", "posterior sampling", {"env": "metarl/TabularMDP-v0"}),
     ("memory-on-mdps", "SNAIL", {"agent": "snail-policy", "episodes": 10, "iterations": 10**7}),
     ("memory-on-mdps", "MAML", {"agent": "maml", "inner_steps": 1, "rollouts.trajectories": 5}),
