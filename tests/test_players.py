@@ -332,23 +332,23 @@ def test_mdps_are_read_after_each_number_of_episodes(monkeypatch):
 
 def test_learners_and_players_of_the_tables_are_paired_on_the_same_tasks(monkeypatch):
     """A learner that plays at random earns, task by task, what the player at random does."""
-    monkeypatch.setattr(memory_on_bandits, "TASKS", 30)
-    monkeypatch.setattr(memory_on_bandits, "TRIALS", 40)
+    monkeypatch.setattr(memory_on_bandits, "TASKS", 20)
+    monkeypatch.setattr(memory_on_bandits, "TRIALS", 20)
     table = memory_on_bandits.TABLE
     player = table.row("random, 10 pulls of 5 arms")
     (at_random,) = memory_on_bandits.reading(player, Run.of(player.settings), 1.0).values()
     changed = {
-        "MAML": {"rate": 1e-9, "policy_kwargs": {"hidden": [4], "output_gain": 1e-6}, "meta_batch": 600},
-        "RL^2": {"hidden": 4, "rollouts.trajectories": 40, "meta_batch": 10, "ppo.n_epochs": 1},
+        "MAML": {"rate": 1e-9, "policy_kwargs": {"hidden": [4], "output_gain": 1e-6}, "meta_batch": 100},
+        "RL^2": {"hidden": 4, "rollouts.trajectories": 20, "meta_batch": 10, "ppo.n_epochs": 1},
     }
     for name, changes in changed.items():
         row = table.row(f"{name}, 10 pulls of 5 arms")
         (cell,) = row.cells
-        exam = replace(cell.exam, tasks=30, repeats=40 if name == "MAML" else 1)
+        exam = replace(cell.exam, tasks=20, repeats=20 if name == "MAML" else 1)
         settings = {**row.settings, **changes, "iterations": 1}
         small = replace(row, settings=settings, cells=(replace(cell, exam=exam),))
         untrained = replace(table, minutes=1e-9)
         (numbers,) = measure(untrained, small, [0], 1.0, "")
         difference = numbers[cell.name].minus(at_random)
-        assert abs(difference.mean) < 0.3
-        assert difference.ci95 < 0.6 * at_random.ci95  # tasks differ by far more than luck does in 40 trials
+        assert abs(difference.mean) < 0.4
+        assert difference.ci95 < 0.8 * at_random.ci95  # tasks differ by far more than luck does in 20 trials

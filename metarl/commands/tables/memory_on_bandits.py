@@ -115,8 +115,9 @@ def rows(pulls: int, arms: int) -> list[Row | Difference]:
         found.append(Row(name, {**settings, "env_kwargs": one_pull, "rollouts.trajectories": group, **ENDLESS}, cells))
     for learner in (*REMEMBERING, *STEPPING):
         published = 100 * (paper[learner] / paper[STANDARD] - 1) if learner in paper else None
-        names = [name_of(player, pulls, arms) for player in (learner, STANDARD)]
-        found.append(Difference(f"in percent: {learner} minus {names[1]}", *names, published, -TOLERANCE, relative=True))
+        ours, standard = (name_of(player, pulls, arms) for player in (learner, STANDARD))
+        name = f"in percent: {learner} minus {standard}"
+        found.append(Difference(name, ours, standard, published, -TOLERANCE, relative=True))
     return found
 
 

@@ -79,8 +79,8 @@ def learner_row(learner: str) -> Row:
 def difference(learner: str, standard: str) -> Difference:
     """Return how many percent a learner is above a player."""
     paper = 100 * (PAPER[learner][0] / PAPER[standard][0] - 1) if learner in PAPER else None
-    names = [f"{name}, {LEARNED} episodes" for name in (learner, standard)]
-    return Difference(f"in percent: {learner} minus {names[1]}", *names, paper, relative=True)
+    ours, theirs = (f"{name}, {LEARNED} episodes" for name in (learner, standard))
+    return Difference(f"in percent: {learner} minus {theirs}", ours, theirs, paper, relative=True)
 
 
 def reading(row: Row, run: Run, scale: float) -> Numbers:

@@ -30,8 +30,8 @@ def part(world: str) -> list[Row | Difference]:
         found.append(Row(line, {**settings, "agent": "maml", "outer": outer}, (*cells, *spent)))
     for name in LOOPS:
         if name != STANDARD:
-            ends = [f"{world}: {loop}, {COLUMNS[1]}" for loop in (name, STANDARD)]
-            found.append(Difference(f"{ends[0].partition(',')[0]} minus {STANDARD}, {COLUMNS[1]}", *ends))
+            ours, standard = (f"{world}: {loop}, {COLUMNS[1]}" for loop in (name, STANDARD))
+            found.append(Difference(f"{world}: {name} minus {STANDARD}, {COLUMNS[1]}", ours, standard))
     return found
 
 

@@ -89,7 +89,7 @@ def read(row: Row, run: Run, scale: float, budgets: tuple[int, ...]) -> Numbers:
 
 def by_ppo(agent: "Agent", source: "TrajectorySource", tasks: list[Any], budgets: tuple[int, ...]) -> "np.ndarray[Any, Any]":
     """Return the returns of PPO on each task alone, shape (tasks, budgets)."""
-    values = np.zeros((len(tasks), len(budgets)))
+    values, metric = np.zeros((len(tasks), len(budgets))), agent.adapter.problem.metric
     for place, task in enumerate(tasks):
         with closing(TaskVecEnv(source.env, N_ENVS, tasks=[task] * N_ENVS)) as env:
             seed = agent.seed * len(tasks) + place
@@ -100,7 +100,7 @@ def by_ppo(agent: "Agent", source: "TrajectorySource", tasks: list[Any], budgets
                     model.learn(steps - model.num_timesteps, reset_num_timesteps=False)
                 meta = with_actor_of(agent.adapter, agent.meta, model)
                 noise = stream(seed, "evaluation noise", agent.device)
-                values[place, column] = evaluate(agent.adapter, meta, [[task]], noise, steps=0)[0, 0]
+                values[place, column] = evaluate(agent.adapter, meta, [[task]], noise, steps=0)[metric][0, 0]
     return values
 
 
@@ -116,7 +116,8 @@ def by_inner_steps(agent: "Agent", tasks: list[Any], budgets: tuple[int, ...]) -
         raise ConfigError(f"budgets={budgets} must be multiples of the {of_one} environment steps of an inner step")
     inner = [steps // of_one for steps in budgets]
     noise: torch.Generator = stream(agent.seed, "evaluation noise", agent.device)
-    values = [evaluate(agent.adapter, agent.meta, [[task]], noise, steps=max(inner))[0] for task in tasks]
+    metric = agent.adapter.problem.metric
+    values = [evaluate(agent.adapter, agent.meta, [[task]], noise, steps=max(inner))[metric][0] for task in tasks]
     return np.stack(values)[:, inner]
 
 
