@@ -3,8 +3,8 @@
 In turn, in one run: an iteration of MAML on ML1 reach, 10 tasks x 10 trajectories before and after an inner step, sampled by a
 pool of one worker to a core; and Meta-World's own environment, bare, in this process, for as many steps as one of the pool's
 cores had. Both reset as often. The ratio, of steps a second and core, is taken within an iteration, so that what slows the
-machine slows both. Sampling includes the policy, of two layers of ``width`` units, which no bare environment has; the rest of an
-iteration is gradients. On a busy machine the pool, with its process for every core, loses more than one process does.
+machine slows both. Sampling includes the policy, of two layers of ``width`` units, which no bare environment has; the rest of
+an iteration is gradients. On a busy machine the pool, with its process for every core, loses more than one process does.
 """
 
 import sys
