@@ -7,6 +7,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import metarl
+from metarl.agents.stable_baselines import StableBaselinesPPO
 from metarl.clock import Clock
 from metarl.logger import metrics, seconds_by_part
 from metarl.outer import GradientDescent
@@ -98,6 +99,9 @@ def test_every_kind_of_agent_logs_what_matters(kind):
     pretrained = "pretraining" in type(agent).default_outer if type(agent).default_outer else False
     if pretrained:
         wanted |= {"train/pretraining_accuracy"}
+    elif isinstance(agent.outer, StableBaselinesPPO):  # adapts to no task
+        wanted = wanted - {"train/gradient_norm"} | {"train/value_loss", "train/approx_kl", "train/clip_fraction"}
+        assert ("return/after_0_steps" in row) == (agent.outer.n_steps is None)  # episodes of ten steps have ended
     elif kind == "learned optimiser":  # takes a segment of the steps
         wanted |= {"train/steps_taken", "train/last_loss"}
     else:
