@@ -1,8 +1,8 @@
 """python benchmarks/locomotion_iteration.py [iterations] [preset]: where a meta-iteration of locomotion goes, and its memory.
 
-MAML on cheetah direction unless told otherwise: 20 tasks x 20 trajectories x 200 steps before and after one inner step, policies
-of 2 x 100 units, TRPO outside. Each part's seconds and its share of the whole, medians over the iterations after two; and the
-process's peak memory as it goes.
+MAML on cheetah direction unless told otherwise: 20 tasks x 20 trajectories x 200 steps before and after one inner step,
+policies of 2 x 100 units, TRPO outside. Each part's seconds and its share of the whole, medians over the iterations after two;
+and the process's peak memory as it goes.
 """
 
 import resource
@@ -37,7 +37,7 @@ def clocked(function: Callable[..., Any], clock: Clock, part: str) -> Callable[.
     return timed
 
 
-run = Run.of(PRESETS[PRESET][1])
+run = Run.of({**PRESETS[PRESET][1], "meta_batch": 20})
 agent = run.make()
 clock, adapter = agent.adapter.clock, agent.adapter
 Simulation._roll = clocked(Simulation._roll, clock, "MuJoCo")
