@@ -89,6 +89,10 @@ class AdaptedPolicy(BasePolicy):
         return self.distribution.sample(parameters, noise)
 
 
+class ToldPolicy(AdaptedPolicy):
+    """A policy that is told the task: its observations are those of ``metarl.envs.ToldTask``. See ``AdaptedPolicy``."""
+
+
 class RememberingPolicy(AdaptedPolicy):
     """A policy with memory, empty or after some episodes; ``predict`` takes and gives it as SB3's recurrent policies do.
 

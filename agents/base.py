@@ -265,7 +265,8 @@ class Agent(SB3Habits, Judged):
 
         Args:
             tasks: how many, of the unseen ones of ``pictures``; different ones first.
-            steps: inner steps (episodes before the last one); unless given as in training, and at least three inner steps.
+            steps: inner steps (episodes before the last one); unless given as in training, and at least three inner steps if it
+                takes any.
 
         Raises:
             ConfigError: there is nothing to draw, or nothing to draw with.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metarl.adapters import Adapter, Meta
 from metarl.adapters.base import Adapted
-from metarl.agents.adapted import AdaptedPolicy
+from metarl.agents.adapted import ToldPolicy
 from metarl.agents.maml import MAML
 from metarl.agents.pretrained import Pretrained
 from metarl.agents.sources import Source, name_of
@@ -57,17 +57,11 @@ class Oracle(Pretrained):
 class ToldSource(TrajectorySource):
     """Policies in a task family whose tasks they are told; see ``TrajectorySource``."""
 
+    tells_task = True
+
     def __init__(self, env: gym.Env[Any, Any], rollouts: Rollouts, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(env, rollouts, device, dtype)
         self._entries += flat_task(self.sample(1, "train", torch.Generator())[0]).size
-
-    def vec_env(self, rows: int) -> TaskVecEnv:
-        """Return the family as an SB3 vector environment of so many rows, each episode of a new training task."""
-        if self._vec_env is not None and self._vec_env.num_envs != rows:
-            self.close()
-        if self._vec_env is None:
-            self._vec_env = TaskVecEnv(self.env, rows, told=True)
-        return self._vec_env
 
     def own_task(self, given: Any) -> tuple[Problem[Any], list[Any]]:
         """Return the problem of the given environment's own task, which it may tell itself."""
@@ -75,10 +69,10 @@ class ToldSource(TrajectorySource):
             given = given.env
         return super().own_task(given)
 
-    def wrap(self, adapter: Adapter, meta: Meta, adapted: Adapted) -> AdaptedPolicy:
+    def wrap(self, adapter: Adapter, meta: Meta, adapted: Adapted) -> ToldPolicy:
         """Return an SB3-style policy, whose observations end in the task's numbers."""
         shown = gym.spaces.Box(-np.inf, np.inf, (self._entries,), np.float32)
-        return AdaptedPolicy(shown, self.env.action_space, adapter, self._distribution, meta, adapted).to(self._like.device)
+        return ToldPolicy(shown, self.env.action_space, adapter, self._distribution, meta, adapted).to(self._like.device)
 
     def _problem(self, env: gym.Env[Any, Any]) -> PolicyProblem:
         problem = super()._problem(env)
@@ -103,6 +97,12 @@ class Told:
         """How many episodes a simulator gave up; None where that is not counted."""
         count: int | None = getattr(self._env, "unstable_episodes", None)
         return count
+
+    @property
+    def succeeded(self) -> Tensor | None:
+        """Whether each row's episode has done its task at some step, shape (rows,); None where that is not said."""
+        done: Tensor | None = getattr(self._env, "succeeded", None)
+        return done
 
     def tensor_reset(self, tasks: Sequence[Any], seeds: Tensor) -> Tensor:
         """Set one task per row and start; return observations, shape (rows, observation)."""

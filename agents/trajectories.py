@@ -42,8 +42,12 @@ class TrajectorySource(Source):
         rollouts: how trajectories are sampled.
         device: of the tensors.
         dtype: of observations and rewards.
+
+    Attributes:
+        tells_task: whether policies see the task's numbers behind every observation.
     """
 
+    tells_task: ClassVar[bool] = False
     world: ClassVar[World] = "policies"
     default_meta_batch = 20
     default_outer = "trpo"
@@ -69,7 +73,7 @@ class TrajectorySource(Source):
         if self._vec_env is not None and self._vec_env.num_envs != rows:
             self.close()
         if self._vec_env is None:
-            self._vec_env = TaskVecEnv(self.env, rows)
+            self._vec_env = TaskVecEnv(self.env, rows, told=self.tells_task)
         return self._vec_env
 
     def close(self) -> None:

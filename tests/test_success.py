@@ -88,5 +88,9 @@ def test_an_evaluation_has_the_rates_with_intervals(cls, options):
     assert str(success) in str(evaluation)
 
 
+def test_an_oracle_has_the_rates_too():
+    assert learner(metarl.Oracle, outer=None).evaluate(4).success.values.tolist() == [[1], [0], [1], [0]]
+
+
 def test_a_validation_logs_the_rate_beside_the_return():
     assert logged(learner(), 1, validate_every=1, validation_tasks=2)[1]["validation/success"] == 0.5

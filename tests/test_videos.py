@@ -15,7 +15,7 @@ from metarl.agents.pictures.unseen import adapt_to_unseen
 from metarl.agents.videos import Video, playing, rendering
 from metarl.agents.videos.panels import GAP, HEAD, HEIGHT, side_by_side
 from metarl.agents.videos.playing import Played
-from metarl.envs import Trial
+from metarl.envs import ToldTask, Trial
 from metarl.errors import ConfigError
 from tests.drawn import STEPS, Drawn
 
@@ -81,6 +81,27 @@ def test_a_policy_that_remembers_shows_the_episodes_of_a_trial(monkeypatch):
     line = pictures["returns"].axes[0].containers[0].lines[0]
     np.testing.assert_allclose(line.get_xydata()[:, 1], means, rtol=1e-6)
     np.testing.assert_allclose(line.get_xydata()[:, 0].round(), [1, 2, 3])
+
+
+def test_an_oracle_is_told_the_task_that_it_is_shown_in(monkeypatch):
+    agent = metarl.Oracle("MlpPolicy", "tests/Drawn-v0", **{**OPTIONS, "meta_batch": 1})
+    policy, env = (
+        agent.adapt(gym.make("tests/Drawn-v0", task={"goal": [0.5]})),
+        gym.make("tests/Drawn-v0", render_mode="rgb_array"),
+    )
+    seen, predict = [], policy.predict
+
+    def watch(observation, *rest):
+        seen.append(observation)
+        return predict(observation, *rest)
+
+    monkeypatch.setattr(policy, "predict", watch)
+    playing.play(policy, env, {"goal": np.float32([0.25])}, stride=1, seed=7)
+    assert len(seen) == STEPS
+    assert [one[1] for one in seen] == [0.25] * STEPS
+    told = ToldTask(gym.make("tests/Drawn-v0", task={"goal": [0.25]}))
+    assert seen[0].tolist() == told.reset(seed=7)[0].tolist()
+    assert agent.videos(1)["task_1"].labels == ("before",)  # it takes no steps
 
 
 def test_a_played_episode_is_the_environments_own():

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PANELS = 4
 """Stages of the adaptation that are shown side by side, at most."""
 STEPS = 3
-"""Inner steps that are shown at least, as in MAML's figures."""
+"""Inner steps that are shown at least, as in MAML's figures, of a learner that takes any."""
 NUMBERS = 4
 """Numbers of a task that a caption names, at most."""
 
@@ -45,7 +45,7 @@ def film(agent: Agent, tasks: int, steps: int | None = None, asked: str = "video
     with rendered(agent, asked) as env:
         adapter = agent.over(agent.adapter.problem)
         if steps is None:
-            steps = adapter.steps if adapter.stage == "episode" else max(STEPS, adapter.steps)
+            steps = adapter.steps if adapter.stage == "episode" or not adapter.steps else max(STEPS, adapter.steps)
         unseen = adapt_to_unseen(agent, steps)
         stride = stride_of(env, agent.source)
         stages = chosen(steps + 1, PANELS)
