@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.adapters.memory import TrialAdapter
+from metarl.adapters.memory.policy import by_row
 from metarl.sampling.distributions import Distribution
 from metarl.sampling.spaces import flatten
 
@@ -140,11 +141,7 @@ class RememberingPolicy(AdaptedPolicy):
                 # what the space clipped was seen as it was chosen in training
                 inputs = torch.cat([inputs[:, : -chosen.shape[1] - 2], chosen, inputs[:, -2:]], dim=1)
                 starts = torch.as_tensor(np.zeros(len(inputs)) if episode_start is None else episode_start).to(inputs.device)
-
-                def begun(new: Tensor, old: Tensor) -> Tensor:
-                    return torch.where(starts.bool().view(-1, *[1] * (new.dim() - 1)), new, old)
-
-                inputs, memory = begun(first, inputs), tree_map(begun, empty, memory)
+                inputs, memory = (by_row(starts.bool(), *pair) for pair in ((first, inputs), (empty, memory)))
             parameters, memory = self._adapter.apply(self._meta, lived, inputs, memory)
             chosen = self._choose(parameters, deterministic)
         actions = self._of_space(chosen).cpu().numpy().reshape((-1, *(self.action_space.shape or ())))

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from metarl.adapters import Adapter, TrialAdapter
+from metarl.adapters.memory.policy import by_row
 from metarl.agents.base import Agent
 from metarl.agents.judging import EVALUATION_SEED
 from metarl.agents.trajectories import TrajectorySource
@@ -222,7 +223,7 @@ class _MemoryLearner(_Learner):
     def __init__(self, agent: Agent, adapter: Adapter, count: int) -> None:
         super().__init__(agent, adapter, count)
         empty = cast(TrialAdapter, adapter).call(self.meta, "initial_state", 1)
-        memory = tree_map(lambda one: one.expand(count, *one.shape), empty)
+        memory = tree_map(lambda one: one.expand(count, *one.shape).clone(), empty)  # steps write into it
         self._lived = memory, self.meta["theta"].new_zeros(count, recall_size(self.source.distribution))
         self._memory, self._recalled = self._lived
         self._starting = torch.ones(count, dtype=torch.bool, device=self.meta["theta"].device)
@@ -257,10 +258,7 @@ class _MemoryLearner(_Learner):
         self._recalled = torch.cat([encoded, torch.zeros_like(self._recalled[:, -2:])], 1)
 
     def begin(self, rows: Tensor) -> None:
-        def put(lived: Tensor, now: Tensor) -> Tensor:
-            return torch.where(rows.view(-1, *[1] * (now.dim() - 1)), lived, now)
-
-        self._memory, self._recalled = tree_map(put, self._lived, (self._memory, self._recalled))
+        self._memory, self._recalled = by_row(rows, self._lived, (self._memory, self._recalled))
         self._starting = self._starting | rows
 
 

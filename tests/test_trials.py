@@ -10,6 +10,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from torch.utils._pytree import tree_leaves, tree_map
 
 import metarl
 from metarl.adapters.memory import GRUCore, RecurrentPolicy
@@ -123,6 +124,42 @@ def test_an_episode_after_episodes_is_one_of_the_trial(kind):
             ended = episode.last_observations[task, :, -3:]
         replayed, _ = learner.adapter.apply(learner.meta, (), torch.cat(shown, 1))
         torch.testing.assert_close(replayed, torch.cat(given, 1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_memory_that_was_gone_on_from_is_as_it_was(kind):
+    learner = KINDS[kind]()
+    adapter, tasks = learner.over(learner.adapter.problem), learner.source.sample(3, "train", generator())
+    with torch.no_grad():
+        lived = adapter.adapt(learner.meta, tasks, generator(1)).adapted[1]
+        before = tree_map(torch.clone, lived)
+        first, other, again = (adapter.collect(learner.meta, lived, tasks, generator(seed)) for seed in (2, 5, 2))
+    assert all(map(torch.equal, tree_leaves(lived), tree_leaves(before)))
+    assert all(map(torch.equal, first, again))
+    assert not torch.equal(first.actions, other.actions)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_that_write_into_their_memory_are_those_that_copy_it(kind):
+    """With gradients every step has tensors of its own; a loss of what follows episodes needs them."""
+    learner = KINDS[kind]()
+    adapter, meta = learner.adapter, {name: value.requires_grad_() for name, value in learner.meta.items()}
+    inputs = torch.randn(5, 2, 4, generator=generator(), dtype=torch.float64)
+
+    def walk():
+        outputs, state = [], ()
+        for one in inputs:
+            output, state = adapter.apply(meta, (), one, state)
+            outputs.append(output)
+        return torch.stack(outputs, 1)
+
+    copied = walk()
+    copied.sum().backward()
+    assert meta["theta"].grad.abs().max() > 0
+    with torch.no_grad():
+        assert torch.equal(walk(), copied)
+        whole = adapter.apply(meta, (), inputs.transpose(0, 1))[0]
+    torch.testing.assert_close(whole, copied, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -210,7 +210,11 @@ def _where(running: Tensor, new: Any, old: Any, shape: tuple[int, int]) -> Any:
     if old == () or bool(running.all()):
         return new
     kept = running.view(shape)
-    return tree_map(lambda a, b: torch.where(kept.view(*shape, *[1] * (a.dim() - 2)), a, b), new, old)
+
+    def of(new: Tensor, old: Tensor) -> Tensor:  # what a step has written into the old state's own tensors is left there
+        return new if new.is_set_to(old) else torch.where(kept.view(*shape, *[1] * (new.dim() - 2)), new, old)
+
+    return tree_map(of, new, old)
 
 
 def _tidy(

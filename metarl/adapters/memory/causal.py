@@ -49,7 +49,7 @@ class CausalBlock(nn.Module, ABC):
 
         Args:
             inputs: shape (rows, channels).
-            seen: of the positions before.
+            seen: of the positions before; it may be written into, but only where it says nothing yet.
             time: how many there are, shape (rows,).
         """
 
@@ -233,6 +233,9 @@ def interleaved(inputs: int, length: int, filters: int, key_sizes: Sequence[int]
 
 
 def _put(seen: Tensor, new: Tensor, time: Tensor) -> Tensor:
-    """Return sequences, shape (rows, length, ...), with new entries, shape (rows, ...), at their times."""
-    here = torch.arange(seen.shape[1], device=seen.device) == time[:, None]
-    return torch.where(here[..., None], new[:, None], seen)
+    """Return sequences, shape (rows, length, ...), with new entries, shape (rows, ...), at their times.
+
+    Without gradients these are the same tensors, written into: to copy all positions at every step takes longer than all else.
+    """
+    put = Tensor.index_put if torch.is_grad_enabled() else Tensor.index_put_
+    return put(seen, (torch.arange(len(seen), device=seen.device), time), new)

@@ -35,7 +35,11 @@ class MemoryPolicy(nn.Module, ABC):
 
     @abstractmethod
     def step(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return distribution parameters, shape (rows, size), for inputs of shape (rows, features), and the next memory."""
+        """Return distribution parameters, shape (rows, size), for inputs of shape (rows, features), and the next memory.
+
+        Without gradients the next memory may be in the given one's tensors, which then are no other step's to start from:
+        who wants to keep a memory copies it.
+        """
 
     def sequence(self, inputs: Tensor, state: Any = None) -> Tensor:
         """Return what ``step`` gives one after another, shape (rows, steps, size), for inputs (rows, steps, features).
@@ -60,10 +64,25 @@ class MemoryPolicy(nn.Module, ABC):
         """
         for one, was in zip(inputs.unbind(1), happened.unbind(1), strict=True):
             _, following = self.step(one, state)
-            state = tree_map(
-                lambda new, old, was=was: torch.where(was.view(-1, *[1] * (new.dim() - 1)), new, old), following, state
-            )
+            state = by_row(was, following, state)
         return state
+
+
+def by_row(rows: Tensor, new: Any, old: Any) -> Any:
+    """Return a memory that is the new one in some rows, and the old one in the others.
+
+    What a step has written into the old memory's own tensors is left there: it says nothing until the memory has come so far.
+
+    Args:
+        rows: which, shape (rows,).
+        new: tensors of shape (rows, ...).
+        old: the same.
+    """
+
+    def of(new: Tensor, old: Tensor) -> Tensor:
+        return new if new is old else torch.where(rows.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+    return tree_map(of, new, old)
 
 
 class RecurrentPolicy(MemoryPolicy):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
 from metarl.adapters.base import Adaptation, Adapter, Meta, averages, initial_values, shared
 from metarl.adapters.memory.policy import MemoryPolicy
@@ -125,12 +126,14 @@ class TrialAdapter(Adapter):
         Of whole sequences from the start, shape (rows, steps, observation), the parameters of each step are returned, shape
         (rows, steps, size), and no memory.
         """
+        whole = inputs.dim() == 3
+        if whole and not adapted:
+            return self.call(meta, "sequence", self._embed(meta, inputs)), ()
         if isinstance(state, tuple) and not state:
             inputs, state = self.start(meta, adapted, inputs)
-        embedded = self._embed(meta, inputs)
-        if inputs.dim() == 3:
-            return self.call(meta, "sequence", embedded, state if adapted else None), ()
-        outputs: tuple[Tensor, State] = self.call(meta, "step", embedded, state)
+        if whole:
+            return self.call(meta, "sequence", self._embed(meta, inputs), state), ()
+        outputs: tuple[Tensor, State] = self.call(meta, "step", self._embed(meta, inputs), state)
         return outputs
 
     def start(self, meta: Meta, adapted: Any, inputs: Tensor) -> tuple[Tensor, State]:
@@ -144,12 +147,12 @@ class TrialAdapter(Adapter):
             inputs: shape (rows, observation), or of whole sequences, (rows, steps, observation).
         """
         if not adapted:
-            return inputs, self.call(meta, "initial_state", len(inputs))
+            return inputs, _own(self.call(meta, "initial_state", len(inputs)), inputs)
         whole = inputs if inputs.dim() == 3 else inputs[:, None]
         known, recalled = torch.split(whole[:, 0], [whole.shape[-1] - self._recalled, self._recalled], dim=1)
         first = torch.cat([known, recalled + adapted["recalled"]], dim=1)
         whole = torch.cat([first[:, None], whole[:, 1:]], dim=1)
-        return whole.view(inputs.shape), adapted["memory"]
+        return whole.view(inputs.shape), _own(adapted["memory"], inputs)
 
     @property
     def _recalled(self) -> int:
@@ -157,3 +160,10 @@ class TrialAdapter(Adapter):
 
     def _embed(self, meta: Meta, inputs: Tensor) -> Tensor:
         return self.learner(meta["theta"], shared(meta), inputs, averages(meta))
+
+
+def _own(memory: Any, inputs: Tensor) -> Any:
+    """Return a copy of a memory that steps may write into, with the task axis that inputs have; see ``MemoryPolicy.step``."""
+    if torch.is_grad_enabled():
+        return memory
+    return tree_map(lambda one: inputs.new_empty(one.shape, dtype=one.dtype).copy_(one), memory)
