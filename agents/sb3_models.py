@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from metarl.adapters import Adapter, GradientAdapter
 from metarl.adapters.base import Meta, shared
+from metarl.agents.sources import name_of
 from metarl.errors import ConfigError
 from metarl.networks import ACTIVATIONS
 from metarl.sampling.stochastic_policy import StochasticPolicy
@@ -42,7 +43,7 @@ def to_sb3(agent: Agent, algorithm: type[OnPolicyAlgorithm], env: gym.Env[Any, A
     """Return an SB3 model that starts at an agent's policy; see ``Agent.to_sb3``."""
     if not (isinstance(algorithm, type) and issubclass(algorithm, OnPolicyAlgorithm)):
         raise ConfigError(f"algorithm={algorithm!r} has no stochastic actor of its own to start with: give PPO or A2C")
-    actor = _of_agent(agent, env, steps)
+    actor = _of_agent(agent, "to_sb3()", env, steps)
     return model_of(actor, algorithm, env, **kwargs)
 
 
@@ -50,7 +51,7 @@ def model_of(actor: Actor, algorithm: type[OnPolicyAlgorithm], env: Any, **kwarg
     """Return an SB3 model with an actor and a new critic.
 
     Raises:
-        ConfigError: ``policy_kwargs`` that change the actor's layers.
+        ConfigError: ``policy_kwargs`` that change the actor's layers, or an environment that it does not fit.
     """
     policy_kwargs = {
         "net_arch": {"pi": list(actor.hidden), "vf": list(actor.hidden)},
@@ -59,6 +60,11 @@ def model_of(actor: Actor, algorithm: type[OnPolicyAlgorithm], env: Any, **kwarg
     }
     model = algorithm("MlpPolicy", env, policy_kwargs=policy_kwargs, **kwargs)
     layers = _layers_of(model)
+    if not _fit(model, actor):
+        raise ConfigError(
+            f"env: the spaces {model.observation_space} and {model.action_space} are not those of this agent, whose policy "
+            f"takes {actor.layers[0][0].shape[1]} numbers and gives {len(actor.layers[-1][1])}: give one of its family"
+        )
     if [tuple(layer.weight.shape) for layer in layers] != [tuple(weight.shape) for weight, _ in actor.layers]:
         raise ConfigError(f"policy_kwargs={policy_kwargs!r} changes the actor's layers, which are {actor.hidden} here")
     with torch.no_grad():
@@ -75,11 +81,27 @@ def from_sb3(kind: type[Agent], model: Any, env: str | gym.Env[Any, Any], **opti
     if not isinstance(model, OnPolicyAlgorithm):
         raise ConfigError(f"model={type(model).__name__} has no stochastic actor of its own: give a PPO or A2C")
     layers = _layers_of(model)
-    activation = _name_of(type(model.policy.mlp_extractor.policy_net[1])) if len(layers) > 1 else "tanh"
+    activation = _activation_of(model.policy.mlp_extractor.policy_net)
     hidden = tuple(layer.out_features for layer in layers[:-1])
     agent = kind("MlpPolicy", env, policy_kwargs={"hidden": hidden, "activation": activation}, **options)
+    try:
+        if not _fit(model, _of_agent(agent, "from_sb3()")):
+            raise ConfigError(
+                f"env={name_of(agent.env)} does not fit the model, which was made for the spaces {model.observation_space} "
+                f"and {model.action_space}"
+            )
+    except ConfigError:
+        agent.close()
+        raise
     agent.meta = with_actor_of(agent.adapter, agent.meta, model)
     return agent
+
+
+def _fit(model: OnPolicyAlgorithm, actor: Actor) -> bool:
+    """Return whether an SB3 model's observations and actions are those of an actor, whatever layers lie between."""
+    layers = _layers_of(model)
+    theirs = layers[0].in_features, layers[-1].out_features, hasattr(model.policy, LOG_STD)
+    return theirs == (actor.layers[0][0].shape[1], len(actor.layers[-1][1]), actor.log_std is not None)
 
 
 def with_actor_of(adapter: Adapter, meta: Meta, model: OnPolicyAlgorithm) -> Meta:
@@ -98,8 +120,14 @@ def with_actor_of(adapter: Adapter, meta: Meta, model: OnPolicyAlgorithm) -> Met
     return {**meta, **changed}
 
 
-def _of_agent(agent: Agent, env: gym.Env[Any, Any] | VecEnv, steps: int) -> Actor:
+def _of_agent(agent: Agent, asked: str, env: gym.Env[Any, Any] | VecEnv | None = None, steps: int = 0) -> Actor:
     """Return an agent's policy, after steps on an environment's own task if there are any.
+
+    Args:
+        agent: whose policy.
+        asked: what an error calls the wish for it.
+        env: whose task.
+        steps: inner steps.
 
     Raises:
         ConfigError: an agent without policies that gradient steps adapt, or a policy that SB3 has no like of.
@@ -107,7 +135,7 @@ def _of_agent(agent: Agent, env: gym.Env[Any, Any] | VecEnv, steps: int) -> Acto
     adapter = agent.adapter
     if not isinstance(adapter, GradientAdapter) or not adapter.problem.on_policy:
         raise ConfigError(
-            f"to_sb3() needs a policy that gradient steps adapt, such as MAML's, and {type(agent).__name__} has none"
+            f"{asked} needs a policy that gradient steps adapt, such as MAML's, and {type(agent).__name__} has none"
         )
     return actor_of(adapter, agent.meta, agent.adapted_to(env, steps)[1][0] if steps else agent.meta["theta"])
 
@@ -124,9 +152,7 @@ def actor_of(adapter: Adapter, meta: Meta, theta: Tensor) -> Actor:
     values = adapter.learner.layout.unflatten(theta)
     values |= adapter.learner.shared_layout.unflatten(shared(meta))
     layers = [(values[f"network.{name}.weight"], values[f"network.{name}.bias"]) for name in linears]
-    kinds = {type(layer) for layer in policy.network.children() if not isinstance(layer, nn.Linear)}
-    activation = _name_of(kinds.pop()) if len(kinds) == 1 else "tanh"
-    return Actor(tuple(len(bias) for _, bias in layers[:-1]), activation, layers, values.get(LOG_STD))
+    return Actor(tuple(len(bias) for _, bias in layers[:-1]), _activation_of(policy.network), layers, values.get(LOG_STD))
 
 
 def linears_of(policy: StochasticPolicy) -> list[str]:
@@ -161,13 +187,17 @@ def _layers_of(model: OnPolicyAlgorithm) -> list[nn.Linear]:
     return [*(layer for layer in policy.mlp_extractor.policy_net if isinstance(layer, nn.Linear)), policy.action_net]
 
 
-def _name_of(activation: type[nn.Module]) -> str:
-    """Return an activation's name.
+def _activation_of(network: nn.Module) -> str:
+    """Return the name of the one activation between a perceptron's layers; any where there is none.
 
     Raises:
         ConfigError: one that our perceptrons do not have.
     """
+    kinds = {type(layer) for layer in network.children()} - {nn.Linear}
+    if not kinds:
+        return "tanh"
     for name, kind in ACTIVATIONS.items():
-        if kind is activation:
+        if kinds == {kind}:
             return name
-    raise ConfigError(f"activation_fn={activation.__name__} is not one of {', '.join(ACTIVATIONS)}: train with one of these")
+    named = ", ".join(sorted(kind.__name__ for kind in kinds))
+    raise ConfigError(f"activation_fn={named} is not one of {', '.join(ACTIVATIONS)}: train with one of these")

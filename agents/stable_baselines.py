@@ -176,9 +176,7 @@ def _state_of(model: PPO) -> State:
     """Return what the next iteration needs of a model beside its actor."""
     parameters = dict(model.policy.named_parameters())
     normaliser = model.get_vec_normalize_env()
-    moments: Mapping[str, Any] = (
-        vars(normaliser.ret_rms) if normaliser is not None else {"mean": 0.0, "var": 1.0, "count": 1e-4}
-    )
+    moments: Mapping[str, Any] = FRESH if normaliser is None else vars(normaliser.ret_rms)
     return {
         "critic": {name: value.detach().clone() for name, value in parameters.items() if name.startswith(CRITIC)},
         "optimizer": {name: dict(model.policy.optimizer.state[value]) for name, value in parameters.items()},

@@ -9,6 +9,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 import metarl
 from metarl.errors import ConfigError
+from tests import drawn  # noqa: F401 - registers its environments
 
 SMALL = {
     "policy_kwargs": {"hidden": (5, 4), "activation": "tanh", "log_std": -0.5},
@@ -91,3 +92,25 @@ def test_what_has_no_like_is_refused():
     odd = PPO("MlpPolicy", env, policy_kwargs={"activation_fn": torch.nn.GELU}, device="cpu")
     with pytest.raises(ConfigError, match="activation_fn=GELU is not one of relu, tanh, elu"):
         metarl.MAML.from_sb3(odd, IDS["discrete"])
+
+
+def test_spaces_that_do_not_fit_are_refused():
+    continuous, discrete = (metarl.MAML("MlpPolicy", IDS[kind], device="cpu", **SMALL) for kind in IDS)
+    for agent, env in ((continuous, "CartPole-v1"), (continuous, IDS["discrete"]), (discrete, "CartPole-v1")):
+        with pytest.raises(
+            ConfigError, match=r"env: the spaces .* are not those of this agent, whose policy takes [12] numbers"
+        ):
+            agent.to_sb3(PPO, gym.make(env), device="cpu")
+    as_many = metarl.MAML("MlpPolicy", IDS["discrete"], env_kwargs={"arms": 2}, device="cpu", **SMALL)
+    line = gym.make("tests/Drawn-v0")  # it shows one number too
+    line.action_space = gym.spaces.Box(-1, 1, (2,))  # of as many entries as there are arms
+    with pytest.raises(ConfigError, match="env: the spaces"):
+        as_many.to_sb3(PPO, line, device="cpu")
+    model = PPO("MlpPolicy", "CartPole-v1", device="cpu")
+    for family in IDS.values():
+        with pytest.raises(
+            ConfigError, match=r"env=.* does not fit the model, which was made for the spaces Box.* and Discrete"
+        ):
+            metarl.MAML.from_sb3(model, family, device="cpu")
+    with pytest.raises(ConfigError, match=r"from_sb3\(\) needs a policy that gradient steps adapt, .* and RL2 has none"):
+        metarl.RL2.from_sb3(model, IDS["discrete"], device="cpu")
