@@ -128,6 +128,9 @@ class RememberingPolicy(AdaptedPolicy):
             state: what the step before returned; None at first.
             episode_start: which trials of the batch start: their memory is what it was at first.
             deterministic: the distributions' modes instead of samples.
+
+        Raises:
+            ConfigError: a trial that is longer than the memory has room for.
         """
         shown, vectorised = self.obs_to_tensor(observation)
         inputs = self._flat(shown)
@@ -142,6 +145,7 @@ class RememberingPolicy(AdaptedPolicy):
                 inputs = torch.cat([inputs[:, : -chosen.shape[1] - 2], chosen, inputs[:, -2:]], dim=1)
                 starts = torch.as_tensor(np.zeros(len(inputs)) if episode_start is None else episode_start).to(inputs.device)
                 inputs, memory = (by_row(starts.bool(), *pair) for pair in ((first, inputs), (empty, memory)))
+            self._adapter.require_room(self._meta, memory)
             parameters, memory = self._adapter.apply(self._meta, lived, inputs, memory)
             chosen = self._choose(parameters, deterministic)
         actions = self._of_space(chosen).cpu().numpy().reshape((-1, *(self.action_space.shape or ())))

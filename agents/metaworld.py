@@ -229,6 +229,7 @@ class _MemoryLearner(_Learner):
         self._starting = torch.ones(count, dtype=torch.bool, device=self.meta["theta"].device)
 
     def parameters(self, observations: Tensor, rewards: Tensor | None) -> Tensor:
+        cast(TrialAdapter, self.adapter).require_room(self.meta, self._memory)
         parameters, self._memory = self.policies(torch.cat([observations, self._recalled], 1), self._memory)
         return parameters
 

@@ -272,6 +272,20 @@ def test_an_adapted_policy_carries_its_memory_and_forgets_it_at_a_start():
     assert started[1] != pytest.approx(first[1], abs=1e-6)
 
 
+def test_a_trial_beyond_the_longest_is_refused():
+    learner = snail()
+    env = Trial(gym.make("tests/Level-v0", lengths=(3,)), episodes=4)
+    policy = learner.adapt(env.env, steps=0)
+    assert evaluate_policy(policy, Trial(env.env, episodes=3), n_eval_episodes=1, warn=False)[0] == pytest.approx(9)
+    longest = 3 * learner.source.horizon
+    state, shown = None, np.zeros((1, 4), np.float32)
+    for _ in range(longest):
+        _, state = policy.predict(shown, state)
+    with pytest.raises(ConfigError, match="SNAILPolicy has room for the steps of 3 episodes, as many as in training, and all are"):
+        policy.predict(shown, state)
+    assert policy.predict(shown, state, np.array([True]))[0].shape == (1, 1)
+
+
 def test_rows_have_the_shapes_that_policies_want():
     for distribution in (Categorical(3), DiagonalGaussian(2)):
         policy = RecurrentPolicy(GRUCore(4, 5), distribution)

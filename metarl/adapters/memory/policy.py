@@ -33,6 +33,10 @@ class MemoryPolicy(nn.Module, ABC):
     def initial_state(self, rows: int) -> Any:
         """Return the memory before the first observation, any pytree of tensors of shape (rows, ...)."""
 
+    def is_full(self, state: Any) -> bool:
+        """Return whether there is a row without room for another step; not within ``torch.vmap``."""
+        return False
+
     @abstractmethod
     def step(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Return distribution parameters, shape (rows, size), for inputs of shape (rows, features), and the next memory.

@@ -58,6 +58,10 @@ class SNAILPolicy(MemoryPolicy):
         like = next(self.parameters())
         return {"seen": self.body.empty(rows, self.length), "time": like.new_zeros(rows, dtype=torch.long)}
 
+    def is_full(self, state: Any) -> bool:
+        """Return whether a sequence has as many positions as the longest trial; see ``MemoryPolicy``."""
+        return bool((state["time"] >= self.length).any())
+
     def step(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Return the distribution parameters of the next position, and the sequence with it; see ``MemoryPolicy``."""
         outputs, seen = self.body.step(inputs, state["seen"], state["time"])

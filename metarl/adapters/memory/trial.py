@@ -154,6 +154,14 @@ class TrialAdapter(Adapter):
         whole = torch.cat([first[:, None], whole[:, 1:]], dim=1)
         return whole.view(inputs.shape), _own(adapted["memory"], inputs)
 
+    def require_room(self, meta: Meta, memory: Any) -> None:
+        """Raise ConfigError unless every row of a memory, of one task, has room for another step."""
+        if self._capacity is not None and self.call(meta, "is_full", memory):
+            raise ConfigError(
+                f"{self.memory_name} has room for the steps of {self._capacity} episodes, as many as in training, and all are "
+                "taken: let trials be no longer than that, or train with more episodes"
+            )
+
     @property
     def _recalled(self) -> int:
         return recall_size(cast(PolicyProblem, self.problem).distribution)
