@@ -58,8 +58,8 @@ class MetaWorldAgent:
             ``normalize_reward_in_recurrent_info=False``.
 
     Raises:
-        ConfigError: an agent without a policy of continuous actions, or whose time limits have values: the protocol does not
-            say what was seen at one.
+        ConfigError: an agent without a policy of continuous actions, one that wants tasks told, or whose time limits have
+            values: the protocol does not say what was seen at one.
     """
 
     def __init__(
@@ -68,6 +68,8 @@ class MetaWorldAgent:
         source = agent.source
         if not isinstance(source, TrajectorySource) or not isinstance(source.env.action_space, gym.spaces.Box):
             raise ConfigError("agent: Meta-World's judge moves an arm, and this agent has no policy of continuous actions")
+        if source.tells_task:
+            raise ConfigError(f"agent: Meta-World's judge does not tell tasks, and {type(agent).__name__} wants them told")
         if source.rollouts.time_limit_value:
             raise ConfigError(
                 "rollouts: time_limit_value=True asks for the observation at a time limit, which Meta-World's protocol does "

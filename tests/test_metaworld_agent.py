@@ -18,6 +18,7 @@ LEARNERS = {
     "MAML": (metarl.MAML, {"inner_steps": 2}),
     "Meta-SGD": (metarl.MetaSGD, {"inner_steps": 2}),
     "RL^2": (metarl.RL2, {"episodes": 3, "hidden": 3}),
+    "SNAIL": (metarl.SNAILPolicy, {"episodes": 3, "filters": 2, "key_sizes": (3, 4), "value_sizes": (2, 3)}),
 }
 
 
@@ -48,7 +49,7 @@ gym.register("tests/Field-v0", Field, max_episode_steps=HORIZON)
 
 def agent(kind="MAML", trajectories=3, **options):
     cls, theirs = LEARNERS[kind]
-    rollouts = metarl.Rollouts(trajectories=1 if cls is metarl.RL2 else trajectories, **options.pop("rollouts", {}))
+    rollouts = metarl.Rollouts(trajectories=1 if "episodes" in theirs else trajectories, **options.pop("rollouts", {}))
     options = {"policy_kwargs": {"hidden": (3,)}, "meta_batch": 2, "dtype": "float64", "device": "cpu", **theirs, **options}
     return cls("MlpPolicy", "tests/Field-v0", rollouts=rollouts, **options)
 
@@ -107,8 +108,9 @@ def test_what_a_gradient_learner_becomes_is_what_its_own_adaptation_makes_of_the
     np.testing.assert_array_equal(judged.eval_action(seen), MetaWorldAgent(learner).eval_action(seen))
 
 
-def test_what_a_memory_remembers_is_what_its_own_trial_leaves_in_it():
-    learner = agent("RL^2", rollouts={"normalise_observations": True})
+@pytest.mark.parametrize("kind", ["RL^2", "SNAIL"])
+def test_what_a_memory_remembers_is_what_its_own_trial_leaves_in_it(kind):
+    learner = agent(kind, rollouts={"normalise_observations": True})
     adapter = learner.over(learner.source.problem)
     tasks = [task | {"length": np.array(9)} for task in learner.source.sample(2, "train", torch.Generator().manual_seed(0))]
     expected = adapter.adapt(learner.meta, tasks, torch.Generator().manual_seed(1))
@@ -154,6 +156,9 @@ def test_what_cannot_be_judged_is_said():
         MetaWorldAgent(metarl.MAML("MlpPolicy", "metarl/BernoulliBandit-v0", device="cpu"))
     with pytest.raises(ConfigError, match="no policy of continuous actions"):
         MetaWorldAgent(metarl.MAML("MLP", "metarl/Sine-v0", device="cpu"))
+    oracle = metarl.Oracle("MlpPolicy", "tests/Field-v0", device="cpu")
+    with pytest.raises(ConfigError, match="agent: Meta-World's judge does not tell tasks, and Oracle wants them told"):
+        MetaWorldAgent(oracle)
     with pytest.raises(ConfigError, match="time_limit_value=False"):
         MetaWorldAgent(agent(rollouts={"time_limit_value": True}))
     judged = MetaWorldAgent(agent())

@@ -281,7 +281,9 @@ def test_a_trial_beyond_the_longest_is_refused():
     state, shown = None, np.zeros((1, 4), np.float32)
     for _ in range(longest):
         _, state = policy.predict(shown, state)
-    with pytest.raises(ConfigError, match="SNAILPolicy has room for the steps of 3 episodes, as many as in training, and all are"):
+    with pytest.raises(
+        ConfigError, match="SNAILPolicy has room for the steps of 3 episodes, as many as in training, and all are"
+    ):
         policy.predict(shown, state)
     assert policy.predict(shown, state, np.array([True]))[0].shape == (1, 1)
 
