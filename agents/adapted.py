@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.adapters.memory import TrialAdapter
 from metarl.adapters.memory.policy import by_row
+from metarl.errors import ConfigError
 from metarl.sampling.distributions import Distribution
 from metarl.sampling.spaces import flatten
 
@@ -38,6 +39,8 @@ class AdaptedPolicy(BasePolicy):
     """
 
     like: Tensor
+    wrapper: ClassVar[str] = ""
+    """What shows the observations that it wants, by name; nothing where the family itself does."""
 
     def __init__(
         self,
@@ -52,6 +55,23 @@ class AdaptedPolicy(BasePolicy):
         self.distribution = distribution
         self._apply_adapted = partial(adapter.apply, _kept(meta), _kept(adapted))
         self.register_buffer("like", meta["theta"].detach()[:0].clone())
+
+    def obs_to_tensor(self, observation: Any) -> tuple[Any, bool]:
+        """Return a batch of observations as SB3 makes tensors of them, and whether a batch was given.
+
+        Raises:
+            ConfigError: observations that lack what a wrapper shows beside the family's own.
+        """
+        try:
+            return super().obs_to_tensor(observation)
+        except ValueError as error:
+            if not self.wrapper:
+                raise
+            wanted, given = self.observation_space.shape, np.shape(observation)
+            raise ConfigError(
+                f"observation: {type(self).__name__} wants the shape {wanted}, not {given}: wrap the environment in "
+                f"{self.wrapper}(env)"
+            ) from error
 
     def forward(self, observation: Any) -> Tensor:
         """Return the distribution parameters at a batch of observations, as SB3 makes tensors of them."""
@@ -93,12 +113,16 @@ class AdaptedPolicy(BasePolicy):
 class ToldPolicy(AdaptedPolicy):
     """A policy that is told the task: its observations are those of ``metarl.envs.ToldTask``. See ``AdaptedPolicy``."""
 
+    wrapper = "metarl.envs.ToldTask"
+
 
 class RememberingPolicy(AdaptedPolicy):
     """A policy with memory, empty or after some episodes; ``predict`` takes and gives it as SB3's recurrent policies do.
 
     Its observations are those of ``metarl.envs.Trial``. See ``AdaptedPolicy`` for the arguments.
     """
+
+    wrapper = "metarl.envs.Trial"
 
     def __init__(
         self,

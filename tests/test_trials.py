@@ -288,6 +288,18 @@ def test_a_trial_beyond_the_longest_is_refused():
     assert policy.predict(shown, state, np.array([True]))[0].shape == (1, 1)
 
 
+@pytest.mark.parametrize(("cls", "wrapper"), [(metarl.RL2, "Trial"), (metarl.Oracle, "ToldTask")])
+def test_a_policy_names_the_wrapper_that_shows_what_it_wants(cls, wrapper):
+    learner = cls("MlpPolicy", "tests/Level-v0", device="cpu")
+    policy = learner.adapt(gym.make("tests/Level-v0", lengths=(2,)), steps=0)
+    with pytest.raises(
+        ConfigError, match=rf"Policy wants the shape \([34],\), not \(1,\): wrap the environment in metarl.envs.{wrapper}\(env"
+    ):
+        policy.predict(np.zeros(1, np.float32))
+    with pytest.raises(ValueError, match="Unexpected observation shape"):
+        metarl.MAML("MlpPolicy", "tests/Level-v0", device="cpu").predict(np.zeros(3, np.float32))
+
+
 def test_rows_have_the_shapes_that_policies_want():
     for distribution in (Categorical(3), DiagonalGaussian(2)):
         policy = RecurrentPolicy(GRUCore(4, 5), distribution)
