@@ -16,6 +16,7 @@ from metarl.envs.locomotion.family import Locomotion
 from metarl.envs.locomotion.robots import ANT
 from metarl.envs.locomotion.simulation import Motion
 from metarl.envs.locomotion.vector import LocomotionVector
+from metarl.envs.locomotion.velocities import Velocities
 from metarl.errors import TaskError, require_positive
 from metarl.tasks import Array, Task
 
@@ -74,7 +75,7 @@ class AntDirection(Directions):
         return ~upright(states)
 
 
-class AntVelocity(Locomotion):
+class AntVelocity(Velocities):
     """An ant that must walk at a speed.
 
     ## Observation, action, start, end
@@ -97,18 +98,11 @@ class AntVelocity(Locomotion):
     robot = ANT
 
     def __init__(self, task: Mapping[str, Any] | None = None, fastest: float = 3.0, **arguments: Any) -> None:
-        require_positive(fastest=fastest)
-        self.bounds = {"velocity": (np.zeros(1, np.float32), np.full(1, fastest, np.float32))}
-        super().__init__(task, **arguments)
-
-    def draw_tasks(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
-        """Draw velocities uniformly; shape (n, 1)."""
-        return {"velocity": rng.uniform(*self.bounds["velocity"], (n, 1)).astype(np.float32)}
+        super().__init__(task, fastest, **arguments)
 
     def rewards(self, motion: Motion, tasks: Mapping[str, Array]) -> Array:
         """Return the rewards, shape (rows,)."""
-        off: Array = np.abs(motion.velocity() - tasks["velocity"][:, 0])
-        return 1 - off + _alive(motion) - _costs(motion, CONTROL_COST)
+        return 1 - self.off(motion, tasks) + _alive(motion) - _costs(motion, CONTROL_COST)
 
     def fallen(self, states: Array) -> NDArray[np.bool_]:
         """Return whether the ant is not upright, shape (rows,)."""

@@ -6,14 +6,11 @@ Finn, Abbeel and Levine 2017, section 5.3 and appendix A.2, by the rewards of Fi
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from metarl.envs.locomotion.directions import Directions
-from metarl.envs.locomotion.family import Locomotion
 from metarl.envs.locomotion.robots import HALF_CHEETAH
 from metarl.envs.locomotion.simulation import Motion
 from metarl.envs.locomotion.vector import LocomotionVector
-from metarl.errors import require_positive
+from metarl.envs.locomotion.velocities import Velocities
 from metarl.tasks import Array
 
 CONTROL_COST = 0.05
@@ -57,7 +54,7 @@ class HalfCheetahDirection(Directions):
         return ahead - control_cost(motion)
 
 
-class HalfCheetahVelocity(Locomotion):
+class HalfCheetahVelocity(Velocities):
     """A half-cheetah that must run at a speed.
 
     ## Observation, action, start, end
@@ -80,18 +77,11 @@ class HalfCheetahVelocity(Locomotion):
     robot = HALF_CHEETAH
 
     def __init__(self, task: Mapping[str, Any] | None = None, fastest: float = 2.0, **arguments: Any) -> None:
-        require_positive(fastest=fastest)
-        self.bounds = {"velocity": (np.zeros(1, np.float32), np.full(1, fastest, np.float32))}
-        super().__init__(task, **arguments)
-
-    def draw_tasks(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
-        """Draw velocities uniformly; shape (n, 1)."""
-        return {"velocity": rng.uniform(*self.bounds["velocity"], (n, 1)).astype(np.float32)}
+        super().__init__(task, fastest, **arguments)
 
     def rewards(self, motion: Motion, tasks: Mapping[str, Array]) -> Array:
         """Return the rewards, shape (rows,)."""
-        off: Array = np.abs(motion.velocity() - tasks["velocity"][:, 0])
-        return -off - control_cost(motion)
+        return -self.off(motion, tasks) - control_cost(motion)
 
 
 def control_cost(motion: Motion) -> Array:

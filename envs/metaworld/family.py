@@ -5,6 +5,7 @@ al. 2025, "Meta-World+: An Improved, Standardized, RL Benchmark".
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -102,6 +103,7 @@ class MetaWorld(TaskFamily):
         self._kind: Kind | None = None
         self._simulator: Any = None
         self._observation = np.zeros(39)
+        self._has_drawn = False
         self._mujoco = mujoco()
         self.observation_space = gym.spaces.Box(-FARTHEST, FARTHEST, (39,), np.float64)
         self.action_space = gym.spaces.Box(-1, 1, (4,), np.float32)
@@ -174,8 +176,9 @@ class MetaWorld(TaskFamily):
         if self._kind is None or self._kind.render_mode is None:
             gym.logger.warn("render() needs a render mode, gym.make(id, render_mode='rgb_array'), and a reset() before it")
             return None
-        with drawing(self._kind.width, self._kind.height):
+        with nullcontext() if self._has_drawn else drawing(self._kind.width, self._kind.height):
             picture: NDArray[np.uint8] = self._simulator.render()
+        self._has_drawn = True  # to look for a renderer is to make one, which every frame need not do
         upwards = self._simulator.data.camera(self._kind.camera_name).xmat.reshape(3, 3)[2, 1]
         return picture if upwards > HANGING else picture[::-1, ::-1].copy()
 
