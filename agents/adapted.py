@@ -116,25 +116,31 @@ class ToldPolicy(AdaptedPolicy):
     wrapper = "metarl.envs.ToldTask"
 
 
-class RememberingPolicy(AdaptedPolicy):
-    """A policy with memory, empty or after some episodes; ``predict`` takes and gives it as SB3's recurrent policies do.
+class RecallingPolicy(AdaptedPolicy):
+    """A policy without memory that sees what was done and got at the step before: ``Rollouts(recall=True)``.
 
     Its observations are those of ``metarl.envs.Trial``. See ``AdaptedPolicy`` for the arguments.
     """
 
     wrapper = "metarl.envs.Trial"
 
+
+class RememberingPolicy(RecallingPolicy):
+    """A policy with memory, empty or after some episodes; ``predict`` takes and gives it as SB3's recurrent policies do.
+
+    Its observations are those of ``metarl.envs.Trial``. See ``AdaptedPolicy`` for the arguments.
+    """
+
     def __init__(
         self,
+        observation_space: gym.spaces.Space[Any],
         action_space: gym.spaces.Space[Any],
-        entries: int,
         adapter: TrialAdapter,
         distribution: Distribution,
         meta: Meta,
         adapted: Adapted,
     ) -> None:
-        shown = gym.spaces.Box(-np.inf, np.inf, (entries,), np.float32)
-        super().__init__(shown, action_space, adapter, distribution, meta, adapted)
+        super().__init__(observation_space, action_space, adapter, distribution, meta, adapted)
         self._adapter, self._meta = adapter, _kept(meta)
         self._lived = tree_map(lambda tensor: tensor[:1], _kept(adapted))  # one trial's
 

@@ -70,6 +70,10 @@ class MetaWorldAgent:
             raise ConfigError("agent: Meta-World's judge moves an arm, and this agent has no policy of continuous actions")
         if source.tells_task:
             raise ConfigError(f"agent: Meta-World's judge does not tell tasks, and {type(agent).__name__} wants them told")
+        if source.rollouts.recall and not isinstance(agent.adapter, TrialAdapter):
+            raise ConfigError(
+                "rollouts: recall=True shows Meta-World's judge's steps to policies with memory only: leave it out"
+            )
         if source.rollouts.time_limit_value:
             raise ConfigError(
                 "rollouts: time_limit_value=True asks for the observation at a time limit, which Meta-World's protocol does "

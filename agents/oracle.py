@@ -12,9 +12,6 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 
-from metarl.adapters import Adapter, Meta
-from metarl.adapters.base import Adapted
-from metarl.agents.adapted import ToldPolicy
 from metarl.agents.maml import MAML
 from metarl.agents.pretrained import Pretrained
 from metarl.agents.sources import Source, name_of
@@ -68,11 +65,6 @@ class ToldSource(TrajectorySource):
         while isinstance(given, gym.Wrapper) and getattr(given, "tells_task", False):
             given = given.env
         return super().own_task(given)
-
-    def wrap(self, adapter: Adapter, meta: Meta, adapted: Adapted) -> ToldPolicy:
-        """Return an SB3-style policy, whose observations end in the task's numbers."""
-        shown = gym.spaces.Box(-np.inf, np.inf, (self._entries,), np.float32)
-        return ToldPolicy(shown, self.env.action_space, adapter, self._distribution, meta, adapted).to(self._like.device)
 
     def _problem(self, env: gym.Env[Any, Any]) -> PolicyProblem:
         problem = super()._problem(env)

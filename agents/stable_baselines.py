@@ -21,6 +21,7 @@ from metarl.errors import CheckpointError, ConfigError, NonFiniteError, require_
 from metarl.outer import Outcome, OuterLoop
 from metarl.outer.base import State, require_finite
 from metarl.outer.meta_gradient import Batch
+from metarl.problems import PolicyProblem
 from metarl.problems.base import Tasks
 from metarl.sampling.stochastic_policy import StochasticPolicy
 
@@ -77,9 +78,12 @@ class StableBaselinesPPO(OuterLoop):
         require_between(0, float("inf"), ent_coef=self.ent_coef, vf_coef=self.vf_coef)
 
     def check(self, adapter: Adapter) -> None:
-        """Raise ConfigError unless the policy is one of SB3's kind."""
+        """Raise ConfigError unless the policy is one of SB3's kind, and sees what its family shows."""
         if not isinstance(adapter, GradientAdapter) or not isinstance(adapter.learner.structure, StochasticPolicy):
             raise ConfigError("outer=StableBaselinesPPO() trains a policy without memory: choose another outer loop here")
+        assert isinstance(adapter.problem, PolicyProblem), "what has a policy"
+        if adapter.problem.rollouts.recall:
+            raise ConfigError("rollouts: recall=True has no like in the environments that SB3's PPO learns in: leave it out")
         sb3_models.linears_of(adapter.learner.structure)
 
     def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:

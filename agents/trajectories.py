@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.adapters.memory import TrialAdapter
-from metarl.agents.adapted import AdaptedPolicy, RememberingPolicy
+from metarl.agents.adapted import AdaptedPolicy, RecallingPolicy, RememberingPolicy, ToldPolicy
 from metarl.agents.pictures import Pictures, Unseen, paths, returns
 from metarl.agents.sources import Source, name_of, refuse_arguments, refuse_class, users_network
 from metarl.agents.task_vec_env import TaskVecEnv
@@ -241,11 +241,18 @@ class TrajectorySource(Source):
 
     def wrap(self, adapter: Adapter, meta: Meta, adapted: Adapted) -> AdaptedPolicy:
         """Return an SB3-style policy."""
+        learned = self._distribution, meta, adapted
+        shown = gym.spaces.Box(-np.inf, np.inf, (self._entries,), np.float32)
+        policy: AdaptedPolicy
         if isinstance(adapter, TrialAdapter):
-            remembering = RememberingPolicy(self.env.action_space, self._entries, adapter, self._distribution, meta, adapted)
-            return remembering.to(self._like.device)
-        spaces = self.env.observation_space, self.env.action_space
-        return AdaptedPolicy(*spaces, adapter, self._distribution, meta, adapted).to(self._like.device)
+            policy = RememberingPolicy(shown, self.env.action_space, adapter, *learned)
+        elif self.rollouts.recall:
+            policy = RecallingPolicy(shown, self.env.action_space, adapter, *learned)
+        elif self.tells_task:
+            policy = ToldPolicy(shown, self.env.action_space, adapter, *learned)
+        else:
+            policy = AdaptedPolicy(self.env.observation_space, self.env.action_space, adapter, *learned)
+        return policy.to(self._like.device)
 
     def pictures(self, agent: Agent, unseen: Unseen) -> Pictures:
         """Return the paths of trajectories, and their returns."""

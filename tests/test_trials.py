@@ -18,7 +18,7 @@ from metarl.envs import Trial
 from metarl.errors import ConfigError
 from metarl.sampling.distributions import Categorical, DiagonalGaussian
 from metarl.sampling.trajectories import sample
-from tests import toys  # noqa: F401 - registers its environments
+from tests import drawn, toys  # noqa: F401 - they register environments
 from tests.test_sampling import GAUSSIAN, generator, linear, script
 
 LENGTHS = (2, None, 1, 3)
@@ -286,6 +286,27 @@ def test_a_trial_beyond_the_longest_is_refused():
     ):
         policy.predict(shown, state)
     assert policy.predict(shown, state, np.array([True]))[0].shape == (1, 1)
+
+
+def test_a_policy_without_memory_recalls_the_step_before():
+    recall = metarl.Rollouts(recall=True, trajectories=1)
+    learner = metarl.MAML("MlpPolicy", "tests/Drawn-v0", rollouts=recall, meta_batch=1, dtype="float64", device="cpu")
+    tasks = learner.source.sample(1, "train", generator())
+    with torch.no_grad():
+        adapted = learner.adapter.replay(learner.meta, [], 1)
+        experience = learner.adapter.collect(learner.meta, adapted, tasks, generator(2))
+    policy = learner.source.wrap(learner.adapter, learner.meta, learner.adapter.row(adapted, 0))
+    env = Trial(gym.make("tests/Drawn-v0"))
+    shown, _ = env.reset(options={"task": tasks[0]})
+    for step, action in enumerate(experience.actions[0, :2].numpy()):
+        means = experience.distribution_parameters[0, step, :1].clamp(-1, 1)
+        np.testing.assert_allclose(policy.predict(shown, deterministic=True)[0], means, rtol=1e-5)
+        shown = env.step(action.astype(np.float32))[0]
+    assert metarl.MAML("MlpPolicy", "tests/Drawn-v0", rollouts=recall, device="cpu").videos(1)["task_1"].frames.shape[0] == 5
+    with pytest.raises(ConfigError, match="recall=True has no like in the environments that SB3's PPO learns in"):
+        metarl.Pretrained("MlpPolicy", "tests/Drawn-v0", rollouts=recall)
+    with pytest.raises(ConfigError, match=r"wrap the environment in metarl\.envs\.Trial"):
+        policy.predict(np.zeros(1, np.float32))
 
 
 @pytest.mark.parametrize(("cls", "wrapper"), [(metarl.RL2, "Trial"), (metarl.Oracle, "ToldTask")])

@@ -92,9 +92,9 @@ def play(
     """
     made = make_env(env, env_kwargs or {})
     try:
-        if isinstance(tasks, int):
+        if isinstance(tasks, (int, np.integer)):
             require_positive(tasks=tasks)
-            tasks = evaluation_tasks(made, tasks)
+            tasks = evaluation_tasks(made, int(tasks))
         require_positive(tasks=len(tasks), episodes=episodes)
         actions = _actions(player, made, tasks[0])
         generator, seeds = np.random.default_rng(seed), stream(seed, "rewards of players")

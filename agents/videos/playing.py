@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.agents.adapted import AdaptedPolicy, RememberingPolicy, ToldPolicy
+from metarl.agents.adapted import AdaptedPolicy, RecallingPolicy, ToldPolicy
 from metarl.sampling.spaces import flatten
 from metarl.sampling.vector import horizon_of
 from metarl.tasks import flat_task
@@ -59,28 +59,29 @@ def play(policy: AdaptedPolicy, env: gym.Env[Any, Any], task: Any, stride: int, 
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         observation, _ = env.reset(seed=seed, options={"task": task})
-        seen = _seen(policy, env, task, observation, 0.0)
+        seen = _seen(policy, env, task, observation, None, 0.0)
         frames, returns, total, steps, state, ended = [_frame(env)], [0.0], 0.0, 0, None, False
         while not ended:
             action, state = policy.predict(seen, state)
             observation, reward, terminated, truncated, _ = env.step(action)
             total, steps, ended = total + float(reward), steps + 1, terminated or truncated
-            seen = _seen(policy, env, task, observation, float(reward))
+            seen = _seen(policy, env, task, observation, action, float(reward))
             if ended or steps % stride == 0:
                 frames.append(_frame(env))
                 returns.append(total)
     return Played(frames, returns)
 
 
-def _seen(policy: AdaptedPolicy, env: gym.Env[Any, Any], task: Any, observation: Any, reward: float) -> Any:
-    """Return what a policy sees within an episode; one that remembers puts in by itself what it did."""
-    if not isinstance(policy, (RememberingPolicy, ToldPolicy)):
+def _seen(policy: AdaptedPolicy, env: gym.Env[Any, Any], task: Any, observation: Any, action: Any, reward: float) -> Any:
+    """Return what a policy sees within an episode: what its wrapper would show."""
+    if not isinstance(policy, (RecallingPolicy, ToldPolicy)):
         return observation
     flat = flatten(env.observation_space, observation)
     if isinstance(policy, ToldPolicy):
         return np.concatenate([flat, flat_task(task)]).astype(np.float32)
-    (entries,) = policy.observation_space.shape or ()
-    return np.concatenate([flat, np.zeros(entries - len(flat) - 2), [reward, 0.0]]).astype(np.float32)
+    actions = env.action_space
+    done = np.zeros(gym.spaces.flatdim(actions)) if action is None else gym.spaces.flatten(actions, action)
+    return np.concatenate([flat, done, [reward, 0.0]]).astype(np.float32)
 
 
 def _frame(env: gym.Env[Any, Any]) -> Pixels:
