@@ -159,7 +159,7 @@ def test_what_cannot_be_judged_is_said():
     oracle = metarl.Oracle("MlpPolicy", "tests/Field-v0", device="cpu")
     with pytest.raises(ConfigError, match="agent: Meta-World's judge does not tell tasks, and Oracle wants them told"):
         MetaWorldAgent(oracle)
-    with pytest.raises(ConfigError, match="recall=True shows .* to policies with memory only"):
+    with pytest.raises(ConfigError, match=r"recall=True shows .* to policies with memory only"):
         MetaWorldAgent(agent(rollouts={"recall": True}))
     with pytest.raises(ConfigError, match="time_limit_value=False"):
         MetaWorldAgent(agent(rollouts={"time_limit_value": True}))
