@@ -28,8 +28,8 @@ SMALL: Settings = {
     "iterations": 350,
     "validation_tasks": 20,
 }
-"""A quarter of the tasks, and steps twice as far on advantages of less variance, for one core and an hour (half-cheetahs) or a few
-(ants). With 20 tasks, whole returns and Finn's steps of 0.01 half-cheetahs had not left where they stood in the same time."""
+"""A quarter of the tasks, and steps twice as far on advantages of less variance, for one core and an hour (half-cheetahs) or a
+few (ants)."""
 
 SHORT: Settings = {
     **LOCOMOTION,
