@@ -58,12 +58,12 @@ VELOCITY_SMALL: Settings = {
 """A speed is met by small differences of actions, which a deviation of 1 drowns at first."""
 
 
-def _presets(name: str, env: str, line: str, small: Settings = {}, **settings: Any) -> dict[str, Preset]:
+def _presets(name: str, env: str, line: str, small: Settings | None = None, **settings: Any) -> dict[str, Preset]:
     """Return a family's preset at the paper's scale, and the small one."""
     full: Settings = {**LOCOMOTION, "env": f"metarl/{env}-v0", **settings}
     return {
         name: (f"{line} (many cores)", full),
-        f"{name}-small": ("the same with fewer tasks and iterations, for two cores", {**full, **SMALL, **small}),
+        f"{name}-small": ("the same with fewer tasks and iterations, for two cores", {**full, **SMALL, **(small or {})}),
     }
 
 
