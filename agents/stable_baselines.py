@@ -111,22 +111,24 @@ class StableBaselinesPPO(OuterLoop):
                 )
 
     def draw(self, source: Any, n: int, generator: torch.Generator, first: int) -> tuple[Tasks, Tasks]:
-        """Return the source's vector environment, whose next reset will draw the tasks."""
-        env = source.vec_env(self.n_envs)
-        env.seed(int(torch.randint(2**31 - self.n_envs, (), generator=generator, device=generator.device)))
-        return env, env
+        """Return the source's vector environment, and a seed from which its next reset draws the tasks."""
+        seed = int(torch.randint(2**31 - self.n_envs, (), generator=generator, device=generator.device))
+        seeded = source.vec_env(self.n_envs), seed
+        return seeded, seeded
 
     def gather(self, adapter: Adapter, meta: Meta, tasks: Tasks, generator: torch.Generator, report: bool = True) -> Batch:
-        """Return the environment as it is: SB3 samples by itself."""
+        """Return the environment and the seed as they are: SB3 samples by itself."""
         return Batch([], tasks, self.n_envs)
 
     def improve(
         self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:
         """Take one of SB3's iterations."""
+        env, of_tasks = batch.query
+        env.seed(of_tasks)
         seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))
         with _random_numbers_of(seed):
-            model = self.model(adapter, meta, state, batch.query)
+            model = self.model(adapter, meta, state, env)
             try:
                 model.learn(self.n_envs * model.n_steps)
             except ValueError as error:  # torch's distributions refuse what is not finite

@@ -114,7 +114,7 @@ def test_any_agent_whose_policy_takes_gradient_steps_can_learn_so():
 def test_a_policy_that_runs_away_is_refused():
     agent = small("one policy of all tasks", outer=StableBaselinesPPO(1e36, n_envs=2, batch_size=5, n_epochs=3))
     before = agent.meta["theta"].clone()
-    with pytest.raises(NonFiniteError, match="iteration 1: SB3's PPO gave up, and the outer step was refused"):
+    with pytest.raises(NonFiniteError, match=r"iteration 1: .*the outer step was refused"):
         agent.learn(1)
     assert torch.equal(agent.meta["theta"], before)
     assert agent.iteration == 0

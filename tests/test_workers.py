@@ -111,10 +111,14 @@ def test_a_worker_killed_from_outside():
 
 def test_an_interrupt_from_the_keyboard_ends_all():
     pool, processes = failing("hang")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs in the background ignore it
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        pool.step(np.zeros((4, 1)))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pool.step(np.zeros((4, 1)))
+    finally:
+        signal.signal(signal.SIGINT, before)
     timer.join()
     assert all(gone(pid) for pid in processes)
 
