@@ -1,7 +1,6 @@
 """Locomotion by gradient learners: needs ``metarl[mujoco]``."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from metarl.commands.settings import Preset, Settings
 
@@ -58,9 +57,9 @@ VELOCITY_SMALL: Settings = {
 """A speed is met by small differences of actions, which a deviation of 1 drowns at first."""
 
 
-def _presets(name: str, env: str, line: str, small: Settings | None = None, **settings: Any) -> dict[str, Preset]:
-    """Return a family's preset at the paper's scale, and the small one."""
-    full: Settings = {**LOCOMOTION, "env": f"metarl/{env}-v0", **settings}
+def _presets(name: str, env: str, line: str, own: Settings | None = None, small: Settings | None = None) -> dict[str, Preset]:
+    """Return a family's preset at the paper's scale, with settings of its own, and the small one, which may have more."""
+    full: Settings = {**LOCOMOTION, "env": f"metarl/{env}-v0", **(own or {})}
     return {
         name: (f"{line} (many cores)", full),
         f"{name}-small": ("the same with fewer tasks and iterations, for two cores", {**full, **SMALL, **(small or {})}),
@@ -75,8 +74,7 @@ PRESETS: Mapping[str, Preset] = {
         "ant-direction",
         "AntDirection",
         "ants walk forwards or backwards, as in MAML",
-        rate=(0.1, 0.001),  # Finn's script, for this family alone
-        **{"rollouts.trajectories": 40},
+        {"rate": (0.1, 0.001), "rollouts.trajectories": 40},  # the rates of Finn's script, for this family alone
     ),
     **_presets("ant-velocity", "AntVelocity", "ants walk at a speed, as in MAML"),
     **_presets("ant-goal", "AntGoal", "ants walk to a goal, as in ProMP"),
