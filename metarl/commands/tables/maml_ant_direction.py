@@ -1,11 +1,11 @@
 """Ants walk forwards or backwards, as in MAML (Finn et al. 2017, Figure 5).
 
-There are two directions and no others: unseen tasks are the two that were trained on, met anew. ``metarl.commands.ways`` says
+There are two directions and no others: unseen tasks are the two that were trained on, met anew. ``metarl.commands.locomotion_rows`` says
 what can be compared.
 """
 
+from metarl.commands.locomotion_rows import COLUMNS, rows
 from metarl.commands.table import Table
-from metarl.commands.ways import COLUMNS, rows
 
 PAPER = {
     "MAML": (8.7, 499.2, 500.7, 499.1),

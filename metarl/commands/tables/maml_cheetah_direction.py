@@ -1,11 +1,11 @@
 """Half-cheetahs run forwards or backwards, as in MAML (Finn et al. 2017, Figure 5).
 
-There are two directions and no others: unseen tasks are the two that were trained on, met anew. ``metarl.commands.ways`` says
+There are two directions and no others: unseen tasks are the two that were trained on, met anew. ``metarl.commands.locomotion_rows`` says
 what can be compared.
 """
 
+from metarl.commands.locomotion_rows import COLUMNS, rows
 from metarl.commands.table import Table
-from metarl.commands.ways import COLUMNS, rows
 
 PAPER = {
     "MAML": (-50.7, 293.2, 313.5, 315.7),

@@ -1,10 +1,10 @@
 """Half-cheetahs run at a speed, as in MAML (Finn et al. 2017, Figure 5).
 
-``metarl.commands.ways`` says what can be compared.
+``metarl.commands.locomotion_rows`` says what can be compared.
 """
 
+from metarl.commands.locomotion_rows import COLUMNS, rows
 from metarl.commands.table import Table
-from metarl.commands.ways import COLUMNS, rows
 
 PAPER = {
     "MAML": (-129.5, -78.6, -66.6, -60.8),
