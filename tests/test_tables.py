@@ -277,7 +277,7 @@ TRAINED = [
     (
         "starts-on-a-new-cheetah",
         "PPO from the meta-learned start",
-        {"agent": "maml", "env": "metarl/HalfCheetahDirection-v0", "meta_batch": 20, "rollouts.trajectories": 20},
+        {"agent": "maml", "env": "metarl/HalfCheetahDirection-v0", "meta_batch": 10, "rollouts.trajectories": 20},
     ),
     (
         "memory-on-bandits",

@@ -1,7 +1,7 @@
 """Ants walk forwards or backwards, as in MAML (Finn et al. 2017, Figure 5).
 
-There are two directions and no others: unseen tasks are the two that were trained on, met anew. ``metarl.commands.locomotion_rows`` says
-what can be compared.
+There are two directions and no others: unseen tasks are the two that were trained on, met anew.
+``metarl.commands.locomotion_rows`` says what can be compared.
 """
 
 from metarl.commands.locomotion_rows import COLUMNS, rows
