@@ -161,3 +161,21 @@ def test_what_cannot_be_pickled_is_refused():
     like = torch.zeros(0)
     with pytest.raises(ConfigError, match=r"vectorisation='workers' .* cannot be pickled .*register it .* or use"):
         make_vector_env(env, 4, like, "workers", workers=1)
+
+
+@pytest.mark.slow
+def test_a_tables_worker_ends_with_its_command():
+    code = (
+        "import os, time; from concurrent.futures import ProcessPoolExecutor; from multiprocessing import get_context\n"
+        "from metarl.commands.reproduce import begin_worker\n"
+        "pool = ProcessPoolExecutor(1, mp_context=get_context('spawn'), initializer=begin_worker)\n"
+        "print(pool.submit(os.getpid).result(), flush=True); pool.submit(time.sleep, 60).result()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+    assert command.stdout is not None
+    worker = int(command.stdout.readline())
+    command.kill()
+    command.wait()
+    command.stdout.close()
+    assert gone(worker)

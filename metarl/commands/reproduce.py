@@ -2,12 +2,14 @@
 
 import difflib
 import json
+import os
 import shlex
+import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from time import perf_counter
 
@@ -134,7 +136,7 @@ def _measured(
     jobs = min(asked.jobs or torch.get_num_threads(), max(1, len(work)))
     with (
         Meter(total, done=total - missing) as meter,
-        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_worker) as pool,
     ):
         futures = {pool.submit(measured, table, row, part, scale, asked.root): (row, part) for row, part in work}
         try:
@@ -145,6 +147,21 @@ def _measured(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def begin_worker() -> None:
+    """Prepare a process of the pool: it takes one thread, and ends when the command does, however that ends."""
+    import torch
+
+    torch.set_num_threads(1)
+    parent = parent_process()
+    assert parent is not None, "only processes of a pool are prepared"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def measured(table: Table, row: Row, seeds: Sequence[int], scale: float, root: str) -> list[Numbers]:
