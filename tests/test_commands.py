@@ -371,7 +371,7 @@ print([name for name in ("torch", "stable_baselines3", "matplotlib", "tensorboar
 class Inline(ThreadPoolExecutor):
     """A pool of processes that is none."""
 
-    def __init__(self, jobs, mp_context, initializer, initargs):
+    def __init__(self, jobs, mp_context, initializer):
         super().__init__(1)
 
 
