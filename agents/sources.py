@@ -170,7 +170,8 @@ def arguments_of(env: str) -> list[str]:
     kinds = [kind.__init__ for kind in made.__mro__ if "__init__" in vars(kind)] if isinstance(made, type) else [made]
     parameters = [parameter for kind in kinds for parameter in inspect.signature(kind).parameters.values()]  # type: ignore[arg-type]
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sorted({one.name for one in parameters if one.kind in named} - {"self", "images", "splits"})
+    limit = {"max_episode_steps"} if gym.spec(env).max_episode_steps is not None else set()
+    return sorted({one.name for one in parameters if one.kind in named} - {"self", "images", "splits"} | limit)
 
 
 def name_of(env: gym.Env[Any, Any]) -> str:

@@ -86,6 +86,8 @@ def check_task(family: str, task: Mapping[str, Any], bounds: Bounds) -> Task:
             raise TaskError(f"task[{name!r}]={task[name]!r} is not numeric: give {low.size} numbers") from error
         if low.dtype.kind == "i" and not np.array_equal(value, np.asarray(task[name])):
             raise TaskError(f"task[{name!r}]={task[name]!r} are not whole numbers")
+        if value.shape == () and low.shape == (1,):
+            value = value[None]  # a single number may be written as one
         if value.shape != low.shape:
             raise TaskError(f"task[{name!r}]={task[name]!r} has shape {value.shape}; {family} needs {low.shape}")
         if not ((value >= low) & (value <= high)).all():

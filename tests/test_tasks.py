@@ -48,3 +48,7 @@ def test_splits_have_numbers_of_their_own():
     assert [split_index(split) for split in ("train", "validation", "test")] == [0, 1, 2]
     with pytest.raises(ConfigError, match="split='tests' is not known: did you mean 'test'"):
         split_index("tests")
+
+
+def test_a_single_number_may_be_written_as_one():
+    assert check_task("Family", {**GOOD, "turns": 2}, BOUNDS)["turns"].tolist() == [2]

@@ -50,6 +50,10 @@ class Played:
         totals = self.totals
         return float(1.96 * totals.std(ddof=1) / len(totals) ** 0.5) if len(totals) > 1 else float("nan")
 
+    def __str__(self) -> str:
+        interval = f" +- {self.ci95:.3f}" if len(self.returns) > 1 else ""
+        return f"total reward of {len(self.returns)} trials: {self.mean:.3f}{interval} (mean and 95% confidence interval)"
+
     def first(self, episodes: int) -> "Played":
         """Return every trial's first episodes."""
         return Played(self.returns[:, :episodes])

@@ -294,7 +294,7 @@ def finish(agent: "Agent", folder: Path, tasks: int, steps: int | None, console:
     from metarl.checkpoint import RUN_CHECKPOINT
 
     if tasks:
-        console.print(f"evaluating on {tasks} unseen tasks")
+        console.print(f"evaluating on {tasks} unseen tasks (--evaluation-tasks says on how many)")
         evaluation = agent.evaluate(tasks, steps)
         console.print(str(evaluation), highlight=False)
         with whole(folder / EVALUATION) as path:
