@@ -90,12 +90,16 @@ class StableBaselinesPPO(OuterLoop):
         """Return a critic with the actor's hidden layers, drawn as SB3 does, and an optimiser before its first step."""
         actor = sb3_models.actor_of(adapter, meta, meta["theta"])
         *hidden, _ = [tuple(weight.shape) for weight, _ in actor.layers]
+
+        def drawn(shape: tuple[int, ...], gain: float) -> Tensor:
+            return nn.init.orthogonal_(torch.zeros(shape, device=generator.device), gain, generator=generator).cpu()
+
         critic = {}
         for i, shape in enumerate(hidden):
-            critic[f"{CRITIC[0]}{2 * i}.weight"] = nn.init.orthogonal_(torch.zeros(shape), 2**0.5, generator=generator)
+            critic[f"{CRITIC[0]}{2 * i}.weight"] = drawn(shape, 2**0.5)
             critic[f"{CRITIC[0]}{2 * i}.bias"] = torch.zeros(shape[0])
         last = hidden[-1][0] if hidden else actor.layers[0][0].shape[1]
-        critic["value_net.weight"] = nn.init.orthogonal_(torch.zeros(1, last), generator=generator)
+        critic["value_net.weight"] = drawn((1, last), 1.0)
         critic["value_net.bias"] = torch.zeros(1)
         return {"critic": critic, "optimizer": {}, "rewards": _moments(FRESH)}
 
