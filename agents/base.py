@@ -22,7 +22,7 @@ from metarl.agents.judging import Judged, require_steps
 from metarl.agents.options import GradientOptions, Options, checked, device_of, signature
 from metarl.agents.pictures import Pictures, Unseen, gradient_steps
 from metarl.agents.sb3 import SB3Habits
-from metarl.agents.sources import Source, make_env
+from metarl.agents.sources import Source, make_env, name_of
 from metarl.agents.videos import Video
 from metarl.fields import documented
 from metarl.learner import Layout, Learner
@@ -110,6 +110,10 @@ class Agent(SB3Habits, Judged):
         super().__init_subclass__()
         documented(cls.Options)
         cls.__signature__ = _signature(cls.Options)  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        policy = self.policy_name or type(self.adapter.learner.structure).__name__
+        return f"<{type(self).__name__} with {policy} on {name_of(self.env)}, after {self.iteration} iterations>"
 
     # -- what a kind of agent says
 

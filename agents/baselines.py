@@ -34,12 +34,7 @@ class PretrainedClassifier(Agent):
 
     def make_outer(self, outer: str | OuterLoop | None) -> OuterLoop:
         """Return pretraining: the default, or one that is configured."""
-        loop = building.make_outer(outer, self.source.world, "pretraining")
-        if not isinstance(loop, Pretraining):
-            raise ConfigError(
-                f"outer={outer!r} is no pretraining, and {type(self).__name__} learns by nothing else: leave it out"
-            )
-        return loop
+        return building.make_outer_of(Pretraining, outer, self, "pretraining")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gymnasium as gym
 import torch
@@ -21,6 +21,8 @@ from metarl.rules import UpdateRule
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
+
+Loop = TypeVar("Loop", bound=OuterLoop)
 
 
 def make_source(
@@ -83,4 +85,18 @@ def make_outer(outer: str | OuterLoop | None, world: World, default: str) -> Out
     if world not in entry.worlds:
         raise ConfigError(f"outer={entry.name!r} is for {' and '.join(entry.worlds)}, not {world}: {OUTER_LOOPS.choice(world)}")
     loop: OuterLoop = entry.load()()
+    return loop
+
+
+def make_outer_of(kind: type[Loop], outer: str | OuterLoop | None, agent: Agent, default: str) -> Loop:
+    """Return the outer loop of an agent that learns by one kind alone: that of the default's name, or a configured one.
+
+    Raises:
+        ConfigError: another kind.
+    """
+    loop = make_outer(outer, agent.source.world, default)
+    if not isinstance(loop, kind):
+        raise ConfigError(
+            f"outer={outer!r} is not {kind.__name__}, and {type(agent).__name__} learns by nothing else: leave it out"
+        )
     return loop

@@ -18,18 +18,19 @@ class ProgressCallback(BaseCallback):
     """Shows iterations done, time left, and the return or loss before and after adaptation; see ``Meter``.
 
     Args:
-        iterations: how many will be done.
+        iterations: how many there will be in all.
         console: where it is shown; rich's own unless given.
+        done: how many of them were done before.
     """
 
-    def __init__(self, iterations: int, console: Console | None = None) -> None:
+    def __init__(self, iterations: int, console: Console | None = None, done: int = 0) -> None:
         super().__init__()
-        self._iterations = iterations
+        self._iterations, self._done_before = iterations, done
         self._console = console or get_console()
         self._meter: Meter | None = None
 
     def _on_training_start(self) -> None:
-        self._meter = Meter(self._iterations, self._console).__enter__()
+        self._meter = Meter(self._iterations, self._console, self._done_before).__enter__()
 
     def _on_step(self) -> bool:
         assert self._meter is not None

@@ -14,6 +14,7 @@ from metarl.errors import ConfigError, require_positive
 from metarl.evaluation import Evaluation, evaluate, measured_steps
 from metarl.problems import Problem
 from metarl.problems.base import SUCCESS
+from metarl.progress import tracked
 from metarl.streams import stream
 
 EVALUATION_SEED = 2**20
@@ -52,6 +53,7 @@ class Judged:
         repeats: int = 1,
         env: str | gym.Env[Any, Any] | None = None,
         env_kwargs: Mapping[str, Any] | None = None,
+        progress_bar: bool = False,
     ) -> Evaluation:
         """Measure returns, accuracies or losses after 0, 1, ... inner steps on unseen tasks, of another family too.
 
@@ -64,6 +66,7 @@ class Judged:
             env: another environment than in training, by id or made, of the same shapes: cross-domain evaluation.
             env_kwargs: arguments of the environment that differ from those in training, such as ``{"shots": 10}``; all of
                 another environment's.
+            progress_bar: show how many tasks are done.
 
         Raises:
             ConfigError: a count out of range, or more tasks or repeats than a fixed set has.
@@ -78,6 +81,8 @@ class Judged:
         steps = adapter.steps if steps is None else steps
         at_once = source.evaluation_batch(adapter, self.meta, steps, self.meta_batch)
         batches = source.batches(tasks, split, stream(seed, "evaluation tasks", self.device), repeats, at_once)
+        if progress_bar:
+            batches = tracked(batches, tasks * repeats, source.problem.count)
         try:
             measured = evaluate(adapter, self.meta, batches, stream(seed, "evaluation noise", self.device), steps)
         finally:

@@ -5,7 +5,6 @@ from typing import Any, Self
 from metarl.agents import building
 from metarl.agents.maml import MAML
 from metarl.agents.stable_baselines import StableBaselinesPPO
-from metarl.errors import ConfigError
 from metarl.outer import OuterLoop
 
 
@@ -20,12 +19,7 @@ class Pretrained(MAML):
 
     def make_outer(self, outer: str | OuterLoop | None) -> OuterLoop:
         """Return Stable-Baselines3's PPO: the default, or one that is configured."""
-        loop = building.make_outer(outer, self.source.world, "sb3_ppo")
-        if not isinstance(loop, StableBaselinesPPO):
-            raise ConfigError(
-                f"outer={outer!r} is not SB3's PPO, and {type(self).__name__} learns by nothing else: leave it out"
-            )
-        return loop
+        return building.make_outer_of(StableBaselinesPPO, outer, self, "sb3_ppo")
 
 
 class Scratch(MAML):

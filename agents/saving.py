@@ -97,7 +97,7 @@ def load(cls: type[Agent], path: str | os.PathLike[str], given: Given) -> Any:
     except (DataError, TaskError):  # of the data that is here, not of the file
         raise
     except DAMAGE as error:
-        raise CheckpointError(f"checkpoint {path} does not make a {kind.__name__}: {error}") from error
+        raise CheckpointError(f"checkpoint {path} does not make a {kind.__name__} here: {error}") from error
     try:
         _restore(path, held, agent)
     except CheckpointError:

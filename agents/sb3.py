@@ -83,7 +83,7 @@ class SB3Habits:
         listed = [] if callback is None else list(callback) if isinstance(callback, (list, tuple)) else [callback]
         hooks = [hook if isinstance(hook, BaseCallback) else ConvertCallback(hook) for hook in listed]
         if progress_bar and processes.rank() == 0:
-            hooks.append(ProgressCallback(iterations))
+            hooks.append(ProgressCallback(self.iteration + iterations, done=self.iteration))
         joined = CallbackList(hooks)
         joined.init_callback(self)  # type: ignore[arg-type]
         return joined

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from metarl.errors import ConfigError, TaskError
-from metarl.tasks import Array, Bounds, Split, Task, check_task, split_index
+from metarl.tasks import Array, Bounds, Split, Task, check_task, require_known_options, split_index
 
 
 class TaskFamily(gym.Env[Any, Any]):
@@ -67,7 +67,13 @@ class TaskFamily(gym.Env[Any, Any]):
         return check_task(type(self).__name__, task, self.bounds)
 
     def take_task(self, options: Mapping[str, Any] | None) -> Task:
-        """Take on the task that ``reset`` was given, or keep the one in force, or draw the first; return it."""
+        """Take on the task that ``reset`` was given, or keep the one in force, or draw the first; return it.
+
+        Raises:
+            ConfigError: another option than ``"task"``.
+            TaskError: a task outside the family.
+        """
+        require_known_options(options)
         if options and "task" in options:
             self.task = options["task"]
         elif self._task is None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metarl.envs.task_family import TaskFamily
 from metarl.errors import TaskError, require_positive
-from metarl.tasks import Array, Split, Task
+from metarl.tasks import Array, Split, Task, require_known_options
 
 
 class FamilyVectorEnv(VectorEnv[Any, Any, Any]):
@@ -125,6 +125,7 @@ class FamilyVectorEnv(VectorEnv[Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start every row, with the tasks in ``options["task"]`` if given; row n takes the seed ``seed + n``."""
+        require_known_options(options)
         super().reset(seed=seed)
         self.family.reset(seed=seed)
         if options and "task" in options:

@@ -1,12 +1,14 @@
 """How far a long command is: a bar on a terminal, and without one a line now and then."""
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+Part = TypeVar("Part")
 SECONDS = 30.0
 """Between two lines, at most."""
 LEAST_SECONDS = 1.0
@@ -76,3 +78,17 @@ class Meter:
         self._last, self._said = time.monotonic(), self._done
         parts = [f"{self._done}/{self._total}", *filter(None, [self._text]), f"({self._last - self._started:.0f} s)"]
         self._console.print(" ".join(parts), markup=False, highlight=False, soft_wrap=True)
+
+
+def tracked(parts: Iterable[Part], total: int, size: Callable[[Part], int]) -> Iterator[Part]:
+    """Yield parts of long work, and show how much of it is done as each comes back.
+
+    Args:
+        parts: of the work.
+        total: the steps of all.
+        size: how many steps a part is.
+    """
+    with Meter(total) as meter:
+        for part in parts:
+            yield part
+            meter.advance(size(part))

@@ -69,6 +69,13 @@ def split_index(split: str) -> int:
     return get_args(Split).index(split)
 
 
+def require_known_options(options: Mapping[str, Any] | None, *known: str) -> None:
+    """Raise ConfigError if ``reset`` was given other options than those known: ``"task"``, unless others are named."""
+    for name in options or {}:
+        if name not in (known or ("task",)):
+            raise unknown_name("an option of reset", name, known or ("task",))
+
+
 def check_task(family: str, task: Mapping[str, Any], bounds: Bounds) -> Task:
     """Return a task's entries as arrays of their bounds' dtypes.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.errors import ConfigError, require_positive
-from metarl.tasks import Array, Bounds, Episodes, Split, Task, check_task, split_index
+from metarl.tasks import Array, Bounds, Episodes, Split, Task, check_task, require_known_options, split_index
 
 
 def split_stream(generator: torch.Generator, split: Split) -> torch.Generator:
@@ -190,8 +190,9 @@ class EpisodeEnv(gym.Env[Any, Any]):
 
         Raises:
             TaskError: a task outside the family.
-            ConfigError: an unknown split.
+            ConfigError: an unknown split, or another option.
         """
+        require_known_options(options, "task", "split")
         super().reset(seed=seed)
         options = options or {}
         split: Split = options.get("split", self.split)

@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_named():
         small("nearest neighbour").evaluate(2, steps=1)
     with pytest.raises(ConfigError, match="must end in a CosineHead"):
         metarl.BaselinePlusPlus(torch.nn.Linear(2, 2), "tests/Images-v0")
-    with pytest.raises(ConfigError, match="is no pretraining, and Finetuning learns by nothing else"):
+    with pytest.raises(ConfigError, match="is not Pretraining, and Finetuning learns by nothing else"):
         metarl.Finetuning("MLP", "tests/Images-v0", outer=metarl.GradientDescent())
     with pytest.raises(ConfigError, match="are for predictors"):
         metarl.Finetuning("MlpPolicy", "metarl/Navigation2D-v0")

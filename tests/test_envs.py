@@ -334,3 +334,12 @@ def test_the_vector_s_time_limit_is_what_it_is_given():
     assert envs.unwrapped.horizon == 3
     envs.reset(seed=0)
     assert [bool(envs.step(np.zeros((2, 2), np.float32))[3].all()) for _ in range(3)] == [False, False, True]
+
+
+@pytest.mark.parametrize("name", ["Navigation2D", "BernoulliBandit", "TabularMDP", "Sine"])
+def test_reset_knows_its_options(name):
+    with pytest.raises(ConfigError, match="an option of reset='tasks' is not known: did you mean 'task'"):
+        gym.make(f"metarl/{name}-v0").reset(options={"tasks": {}})
+    if name != "Sine":
+        with pytest.raises(ConfigError, match="'tasks' is not known"):
+            gym.make_vec(f"metarl/{name}-v0", num_envs=2).reset(options={"tasks": {}})

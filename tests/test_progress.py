@@ -17,12 +17,12 @@ class Model:
         return f"loss {self.iteration}.00 -> 0.50"
 
 
-def run(monkeypatch, iterations, seconds, terminal, done=None):
+def run(monkeypatch, iterations, seconds, terminal, done=None, before=0):
     """Return what is shown of a run whose iterations take so many seconds each."""
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    callback = callbacks.ProgressCallback(iterations, console)
+    callback = callbacks.ProgressCallback(before + iterations, console, done=before)
     callback.model = Model()
     callback.on_training_start({}, {})
     for i in range(iterations if done is None else done):
@@ -52,6 +52,10 @@ def test_a_run_that_stops_early_says_where(monkeypatch):
     assert run(monkeypatch, 100, 1, terminal=False, done=0) == ""
 
 
+def test_a_resumed_run_counts_on(monkeypatch):
+    assert run(monkeypatch, 1, 60, terminal=False, before=9) == "10/10 loss 1.00 -> 0.50 (60 s)\n"
+
+
 def test_on_a_terminal_there_is_a_bar(monkeypatch):
     shown = run(monkeypatch, 20, 1, terminal=True)
     assert "20/20" in shown
@@ -73,3 +77,10 @@ def test_learning_stops_after_so_many_minutes_of_the_process(monkeypatch):
     assert stop.on_step()
     with pytest.raises(ConfigError, match="minutes=0 must be above zero"):
         callbacks.StopAfter(0)
+
+
+def test_parts_of_long_work_are_counted_as_they_come_back(monkeypatch):
+    said = []
+    monkeypatch.setattr(progress.Meter, "advance", lambda self, steps=1, text="": said.append(steps))
+    assert list(progress.tracked(["ab", "c"], 3, len)) == ["ab", "c"]
+    assert said == [2, 1]

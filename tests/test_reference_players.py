@@ -121,7 +121,7 @@ def test_a_policy_that_runs_away_is_refused():
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="outer='trpo' is not SB3's PPO, and Oracle learns by nothing else"):
+    with pytest.raises(ConfigError, match="outer='trpo' is not StableBaselinesPPO, and Oracle learns by nothing else"):
         metarl.Oracle("MlpPolicy", ENV, outer="trpo")
     with pytest.raises(ConfigError, match=r"env=.*Sine-v0.* has few-shot episodes, and an oracle"):
         metarl.Oracle("MLP", "metarl/Sine-v0")

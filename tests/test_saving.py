@@ -94,7 +94,7 @@ def test_what_cannot_be_stored_is_asked_for_again(tmp_path):
     assert torch.equal(flat(again.meta), flat(made.meta))
     with pytest.raises(CheckpointError, match="hand in the same policy"):
         metarl.Agent.load(path, **{**handed_in, "policy": nn.Linear(1, 1)})
-    with pytest.raises(CheckpointError, match=r"does not make a Agent: policy=Linear gives outputs of shape"):
+    with pytest.raises(CheckpointError, match=r"does not make a Agent here: policy=Linear gives outputs of shape"):
         metarl.Agent.load(path, **{**handed_in, "policy": nn.Linear(1, 3)})
     with pytest.raises(ConfigError, match="device='gpu' is not known"):
         metarl.Agent.load(path, **handed_in, device="gpu")

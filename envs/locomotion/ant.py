@@ -29,7 +29,17 @@ LOWEST, HIGHEST = 0.2, 1.0
 """Heights of its torso between which an ant is upright, in metres."""
 
 
-class AntDirection(Directions):
+class Upright(Locomotion):
+    """An ant whose episode ends when it falls."""
+
+    robot = ANT
+
+    def fallen(self, states: Array) -> NDArray[np.bool_]:
+        """Return whether the ant is not upright, shape (rows,)."""
+        return ~upright(states)
+
+
+class AntDirection(Upright, Directions):
     """An ant that must walk forwards or backwards.
 
     ## Observation
@@ -63,19 +73,13 @@ class AntDirection(Directions):
       that of the torso's position; `Ant-v5`'s own is of where the simulator's last stage had put it, up to 1 mm away.
     """
 
-    robot = ANT
-
     def rewards(self, motion: Motion, tasks: Mapping[str, Array]) -> Array:
         """Return the rewards, shape (rows,)."""
         ahead: Array = tasks["direction"][:, 0] * motion.velocity()
         return ahead + _alive(motion) - _costs(motion, CONTROL_COST)
 
-    def fallen(self, states: Array) -> NDArray[np.bool_]:
-        """Return whether the ant is not upright, shape (rows,)."""
-        return ~upright(states)
 
-
-class AntVelocity(Velocities):
+class AntVelocity(Upright, Velocities):
     """An ant that must walk at a speed.
 
     ## Observation, action, start, end
@@ -95,18 +99,12 @@ class AntVelocity(Velocities):
     - v0: the first.
     """
 
-    robot = ANT
-
     def __init__(self, task: Mapping[str, Any] | None = None, fastest: float = 3.0, **arguments: Any) -> None:
         super().__init__(task, fastest, **arguments)
 
     def rewards(self, motion: Motion, tasks: Mapping[str, Array]) -> Array:
         """Return the rewards, shape (rows,)."""
         return 1 - self.off(motion, tasks) + _alive(motion) - _costs(motion, CONTROL_COST)
-
-    def fallen(self, states: Array) -> NDArray[np.bool_]:
-        """Return whether the ant is not upright, shape (rows,)."""
-        return ~upright(states)
 
 
 class AntGoal(Locomotion):

@@ -15,7 +15,7 @@ from metarl.cores import cores
 from metarl.envs.locomotion.family import HORIZON, Locomotion, columns
 from metarl.envs.locomotion.simulation import Simulation
 from metarl.errors import TaskError, require_positive
-from metarl.tasks import Array, Split, Task
+from metarl.tasks import Array, Split, Task, require_known_options
 
 
 class LocomotionVector(VectorEnv[Any, Any, Any]):
@@ -101,6 +101,7 @@ class LocomotionVector(VectorEnv[Any, Any, Any]):
     ) -> tuple[Array, dict[str, Any]]:
         """Start every row, with the tasks in ``options["task"]`` if given; a single seed gives row i the i-th after it."""
         first = seed if isinstance(seed, int) else None
+        require_known_options(options)
         super().reset(seed=first)
         if first is not None:
             self._family.np_random = np_random(first)[0]

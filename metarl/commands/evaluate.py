@@ -73,6 +73,7 @@ def main(arguments: list[str]) -> int:
             repeats=asked.repeats,
             env=asked.env or None,
             env_kwargs=env_kwargs or None,
+            progress_bar=True,
             **({} if asked.seed is None else {"seed": asked.seed}),
         )
     Console().print(str(evaluation), highlight=False)

@@ -295,7 +295,7 @@ def finish(agent: "Agent", folder: Path, tasks: int, steps: int | None, console:
 
     if tasks:
         console.print(f"evaluating on {tasks} unseen tasks (--evaluation-tasks says on how many)")
-        evaluation = agent.evaluate(tasks, steps)
+        evaluation = agent.evaluate(tasks, steps, progress_bar=True)
         console.print(str(evaluation), highlight=False)
         with whole(folder / EVALUATION) as path:
             path.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n")
