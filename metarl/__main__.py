@@ -16,6 +16,8 @@ COMMANDS = {
     "report": "write a run as one page of HTML: settings, curves, evaluation, pictures, videos",
     "list": "name the agents, outer loops, families, presets, tables and so on",
 }
+COMPUTING = ("train", "evaluate", "reproduce")
+"""Those for which it is settled how they use the machine."""
 USAGE = "\n".join(
     [
         "usage: metarl COMMAND [options]",
@@ -43,6 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         hint = f": did you mean {near[0]!r}?" if near else ""
         print(f"metarl: {arguments[0]!r} is not a command{hint}\n\n{USAGE}", file=sys.stderr)
         return 2
+    if arguments[0] in COMPUTING and not {"-h", "--help"} & set(arguments) and "torch" not in sys.modules:
+        from metarl.commands import start
+
+        start.say(start.settle())
     try:
         status: int = import_module(f"metarl.commands.{arguments[0]}").main(arguments[1:])
     except MetaRLError as error:
