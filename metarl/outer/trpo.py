@@ -17,6 +17,7 @@ from metarl.errors import ConfigError, require_between, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch
 from metarl.outer.vectors import flatten, split
+from metarl.problems.base import Apply
 from metarl.problems.policy import PolicyProblem, Samples
 
 Product = Callable[[Tensor], Tensor]
@@ -103,8 +104,7 @@ class TRPO(OuterLoop):
         def evaluate(candidate: Tensor) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
                 changed = dict(zip(moving, split(candidate, values), strict=True))
-                adapted = policies.replay(changed)
-                return processes.mean(policies.surrogate(changed, adapted)), policies.mean_kl(changed, adapted)
+                return policies.surrogate_and_kl(changed)
 
         accepted, tried, new_loss, kl = self._line_search(old, step, mean_loss, evaluate)
         metrics: dict[str, float | Tensor] = {
@@ -184,16 +184,21 @@ class _Policies:
         outputs: Tensor = self.adapter.of_tasks(self.problem.outputs, {**self.meta, **moving}, adapted, self.query)
         return outputs
 
-    def surrogate(self, moving: Meta, adapted: Adapted | None = None) -> Tensor:
-        """Return the mean of the tasks' surrogate losses, shape ()."""
-        adapted = self.replay(moving) if adapted is None else adapted
-        losses: Tensor = self.adapter.of_tasks(self.problem.surrogate, {**self.meta, **moving}, adapted, self.query)
+    def surrogate(self, moving: Meta) -> Tensor:
+        """Return the mean of this process's tasks' surrogate losses, shape ()."""
+        losses: Tensor = self.adapter.of_tasks(self.problem.surrogate, {**self.meta, **moving}, self.replay(moving), self.query)
         return losses.mean()
 
-    def mean_kl(self, moving: Meta, adapted: Adapted) -> Tensor:
-        """Return KL(old || new) averaged over all time-steps of all tasks, shape ()."""
-        kl = self.problem.distribution.kl(self.query.distribution_parameters, self.outputs(moving, adapted))
-        return processes.mean((kl * self.step_weights).sum())
+    def surrogate_and_kl(self, moving: Meta) -> tuple[Tensor, Tensor]:
+        """Return the mean of all tasks' surrogate losses, and KL(old || new) averaged over all their time-steps, each ()."""
+
+        def of_task(apply: Apply, query: Samples) -> tuple[Tensor, Tensor]:
+            outputs = self.problem.outputs(apply, query)
+            kl = self.problem.distribution.kl(query.distribution_parameters, outputs)
+            return self.problem.surrogate_of(outputs, query), kl
+
+        losses, kl = self.adapter.of_tasks(of_task, {**self.meta, **moving}, self.replay(moving), self.query)
+        return processes.mean(losses.mean()), processes.mean((kl * self.step_weights).sum())
 
     def thinned(self, fraction: float, generator: torch.Generator) -> "_Policies":
         """Return the same policies on a part of the time-steps: the same path, the derivative of that part."""

@@ -247,7 +247,11 @@ class PolicyProblem(Problem[Samples]):
 
         Schulman et al. 2015, "Trust Region Policy Optimization", eq. 14.
         """
-        log_ratios = self._log_probs(apply, experience) - experience.log_probs
+        return self.surrogate_of(self.outputs(apply, experience), experience)
+
+    def surrogate_of(self, outputs: Tensor, experience: Samples) -> Tensor:
+        """Return the surrogate loss of the distribution parameters that one task's policy gives at its observations."""
+        log_ratios = self.distribution.log_prob(outputs, experience.actions) - experience.log_probs
         # masked before the exponential: behind it, an overflow would come back as nought times infinity in the gradient
         ratios = torch.where(experience.happened, log_ratios, 0).exp()
         return -_sum(experience.weights * experience.advantages * ratios, experience)
