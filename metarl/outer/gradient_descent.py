@@ -14,6 +14,7 @@ from torch import Tensor
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
 from metarl.errors import ConfigError, NonFiniteError, require_positive
+from metarl.outer.at_once import fitting_tasks
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient, of_one_shape
@@ -44,7 +45,7 @@ class GradientDescent(OuterLoop):
     clip_norm: float | None = None
     """Scale the meta-gradient down to this norm (the LSTM meta-learner: 0.25)."""
     tasks_at_once: int | None = None
-    """Differentiate so many tasks together, one part of the meta-batch after the other, to save memory; None for all."""
+    """Differentiate so many tasks together, one part of the meta-batch after the other; None for as many as have room."""
     compile: bool = False
     """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after some seconds."""
 
@@ -71,10 +72,10 @@ class GradientDescent(OuterLoop):
         return compiled(self._of_runs) if self.compile else self._of_runs
 
     def _of_runs(
-        self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int
+        self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, at_once: int
     ) -> tuple[Tensor, Tensor, Meta]:
         def one(meta: Meta, experiences: list[Any], query: Any) -> tuple[Tensor, Tensor, Meta]:
-            return self.gradient(adapter, meta, experiences, query, count)
+            return self.gradient(adapter, meta, experiences, query, count, at_once)
 
         result: tuple[Tensor, Tensor, Meta] = torch.vmap(one)(meta, experiences, query)
         return result
@@ -92,7 +93,8 @@ class GradientDescent(OuterLoop):
     ) -> tuple[Outcome, State]:
         """Differentiate the query loss through a replay of the adaptation, and let the optimiser step."""
         alone = processes.count() == 1
-        loss, norm, gradients = self._gradient(adapter, meta, batch.experiences, batch.query, batch.count, clip=alone)
+        at_once = self.tasks_at_once or fitting_tasks(adapter, meta, batch.experiences, batch.query, batch.count)
+        loss, norm, gradients = self._gradient(adapter, meta, batch.experiences, batch.query, batch.count, at_once, clip=alone)
         if not alone:
             loss, gradients = processes.mean(loss), {name: processes.mean(value) for name, value in gradients.items()}
             norm, gradients = self.clip(gradients)
@@ -114,7 +116,9 @@ class GradientDescent(OuterLoop):
         meta, experiences, query = (
             stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
         )
-        losses, norms, gradients = self._gradients(adapter, meta, experiences, query, batches[0].count)
+        first, count = batches[0], batches[0].count
+        at_once = self.tasks_at_once or fitting_tasks(adapter, metas[0], first.experiences, first.query, count, len(batches))
+        losses, norms, gradients = self._gradients(adapter, meta, experiences, query, count, at_once)
         moved, after = self.move(meta, gradients, _stacked_state(states))
         results: list[tuple[Outcome, State] | NonFiniteError] = []
         for run, (loss, norm, batch) in enumerate(zip(losses, norms, batches, strict=True)):
@@ -129,10 +133,10 @@ class GradientDescent(OuterLoop):
         return results
 
     def gradient(
-        self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, clip: bool = True
+        self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, at_once: int, clip: bool = True
     ) -> tuple[Tensor, Tensor, Meta]:
         """Return the loss, and the gradient's norm and the gradient as ``clip`` does; a pure function, which ``vmap`` takes."""
-        loss, gradients = meta_gradient(adapter, meta, experiences, query, count, self.clip_task, self.tasks_at_once)
+        loss, gradients = meta_gradient(adapter, meta, experiences, query, count, self.clip_task, at_once)
         return loss, *(self.clip(gradients) if clip else (loss, gradients))
 
     def clip(self, gradients: Meta) -> tuple[Tensor, Meta]:

@@ -1,0 +1,74 @@
+"""How many tasks are differentiated together where nobody has said it: as many as have room."""
+
+import math
+import os
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from metarl.adapters.base import Adapter, Meta
+from metarl.cores import cores
+
+SHARE = {"cpu": 1 / 8, "cuda": 1 / 2}
+"""Of the memory that tasks of one part may fill. On a CPU more is slower: it is new memory that the kernel has to clear."""
+SMALL = 2**19
+"""Bytes of experience and parameters up to which a meta-batch is taken as a whole, unseen: it has room on any machine."""
+
+_SEEN: "WeakKeyDictionary[Adapter, dict[Any, int]]" = WeakKeyDictionary()
+
+
+class _Written(TorchDispatchMode):
+    """Counts the bytes of all tensors that are written inside it, which is what a derivative keeps, views apart."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.bytes += sum(leaf.nbytes for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
+        return out
+
+
+def fitting_tasks(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, runs: int = 1) -> int:
+    """Return how many of a meta-batch's tasks to differentiate together: parts of one size, as few as have room.
+
+    Args:
+        adapter: replays the adaptation.
+        meta: the meta-parameters.
+        experiences: the support experience.
+        query: the query experience.
+        count: the number of tasks.
+        runs: that are differentiated side by side, and have as much each.
+    """
+    leaves = [leaf for leaf in tree_leaves((experiences, query)) if isinstance(leaf, Tensor)]
+    if count == 1 or sum(leaf.nbytes for leaf in leaves) + count * meta["theta"].nbytes <= SMALL:
+        return count
+    seen, shapes = _SEEN.setdefault(adapter, {}), tuple(leaf.shape for leaf in leaves)
+    if shapes not in seen:
+        seen[shapes] = _bytes_of_one(adapter, meta, experiences, query)
+    room = max(1, memory_of(meta["theta"].device) // max(1, runs * seen[shapes]))
+    return math.ceil(count / math.ceil(count / room))
+
+
+def memory_of(device: torch.device) -> int:
+    """Return the bytes that a part of a meta-batch may fill: a share of the device's, or of this process's part of a CPU's."""
+    if device.type == "cuda":
+        return int(SHARE["cuda"] * torch.cuda.get_device_properties(device).total_memory)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
+    others = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores()
+    return int(SHARE["cpu"] * whole * min(1.0, torch.get_num_threads() / others))  # a process of one thread is one of several
+
+
+def _bytes_of_one(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> int:
+    """Return how many bytes the replay and the query loss of the first task write."""
+    experiences, query = tree_map(lambda leaf: leaf[:1], (experiences, query))
+    with torch.no_grad(), _Written() as written:
+        adapter.losses(meta, adapter.replay(meta, experiences, 1), query)
+    found: int = written.bytes
+    return found
