@@ -42,6 +42,13 @@ def test_side_by_side_one_function_of_all_runs_is_compiled(monkeypatch):
         torch.testing.assert_close(agent.meta["theta"], meta_sgd(False, seed).learn(2).meta["theta"], rtol=0, atol=1e-10)
 
 
+def test_the_first_call_says_that_it_compiles_and_the_next_ones_do_not(monkeypatch, capsys):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    fast = compiled(lambda x: 2 * x)
+    assert (fast(1), fast(2)) == (2, 4)
+    assert capsys.readouterr().err.count("compiling: a minute or more the first time") == 1
+
+
 def test_without_a_compiler_it_goes_on_eagerly(monkeypatch):
     def no_compiler(function, **_):
         def fail(*_):

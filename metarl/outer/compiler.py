@@ -5,16 +5,27 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from rich.console import Console
+
+from metarl import processes
+
+COMPILING = "compiling: a minute or more the first time, seconds where PyTorch's cache has it from an earlier run"
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function compiled; the function itself, with a word why, where there is no compiler."""
+    """Return the function compiled; the function itself, with a word why, where there is no compiler.
+
+    The first call says that it takes a while. PyTorch keeps what it has made on the disk, in ``TORCHINDUCTOR_CACHE_DIR``, for
+    later runs of the same shapes.
+    """
     fast = torch.compile(function, dynamic=False)
     works: list[Callable[..., Any]] = []
 
     def first_try(*args: Any, **kwargs: Any) -> Any:
         if works:
             return works[0](*args, **kwargs)
+        if processes.rank() == 0:
+            Console(stderr=True, soft_wrap=True).print(COMPILING, markup=False, highlight=False)
         try:
             result = fast(*args, **kwargs)
             works.append(fast)
