@@ -33,9 +33,12 @@ RL2_MDP: Settings = {
     "env": "metarl/TabularMDP-v0",
     "env_kwargs": {},
     "episodes": 10,
-    "hidden": 128,
     "meta_batch": 20,
+    "ppo.learning_rate": 2e-3,
+    "rollouts.trajectories": 10,
+    "rollouts.gae_lambda": 0.9,
 }
+"""As on bandits; what an action brings in later episodes is seen with a lambda of 0.9, where the paper has 0.3 and more trials."""
 GRADIENT_BANDIT: Settings = {
     **BANDIT,
     "policy_kwargs": {"hidden": [32]},
