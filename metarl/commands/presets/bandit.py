@@ -38,7 +38,7 @@ RL2_MDP: Settings = {
     "rollouts.trajectories": 10,
     "rollouts.gae_lambda": 0.9,
 }
-"""As on bandits; what an action brings in later episodes is seen with a lambda of 0.9, where the paper has 0.3 and more trials."""
+"""As on bandits; a lambda of 0.9 lets an action count by what later episodes bring, where the paper has 0.3 and more trials."""
 GRADIENT_BANDIT: Settings = {
     **BANDIT,
     "policy_kwargs": {"hidden": [32]},
