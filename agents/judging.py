@@ -1,6 +1,7 @@
 """Judging an agent: evaluations on unseen tasks, and validations that keep the best iterate."""
 
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from typing import Any, Self
 
 import gymnasium as gym
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.logger import Logger
 
+from metarl import processes
 from metarl.adapters import Adapter, Meta
 from metarl.agents.sources import Source, make_env
 from metarl.errors import ConfigError, require_positive
@@ -81,10 +83,11 @@ class Judged:
         steps = adapter.steps if steps is None else steps
         at_once = source.evaluation_batch(adapter, self.meta, steps, self.meta_batch)
         batches = source.batches(tasks, split, stream(seed, "evaluation tasks", self.device), repeats, at_once)
-        if progress_bar:
-            batches = tracked(batches, tasks * repeats, source.problem.count)
+        is_shown, count = progress_bar and processes.rank() == 0, source.problem.count
+        shown = closing(tracked(batches, tasks * repeats, count)) if is_shown else nullcontext(batches)
         try:
-            measured = evaluate(adapter, self.meta, batches, stream(seed, "evaluation noise", self.device), steps)
+            with shown as parts:
+                measured = evaluate(adapter, self.meta, parts, stream(seed, "evaluation noise", self.device), steps)
         finally:
             if source is not self.source:
                 source.problem.close()

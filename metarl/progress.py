@@ -1,7 +1,7 @@
 """How far a long command is: a bar on a terminal, and without one a line now and then."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -80,7 +80,7 @@ class Meter:
         self._console.print(" ".join(parts), markup=False, highlight=False, soft_wrap=True)
 
 
-def tracked(parts: Iterable[Part], total: int, size: Callable[[Part], int]) -> Iterator[Part]:
+def tracked(parts: Iterable[Part], total: int, size: Callable[[Part], int]) -> Generator[Part, None, None]:
     """Yield parts of long work, and show how much of it is done as each comes back.
 
     Args:

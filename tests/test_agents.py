@@ -519,3 +519,8 @@ def test_bad_counts_are_named():
     ]:
         with pytest.raises(ConfigError, match=says):
             call()
+
+
+def test_an_agent_says_what_it_is():
+    agent = metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0", policy_kwargs={"hidden": (4,)}, device="cpu")
+    assert repr(agent) == "<MAML with MlpPolicy on 'metarl/Navigation2D-v0', after 0 iterations>"

@@ -1,4 +1,4 @@
-"""How many tasks are differentiated together: parts of one size, as few as have room, and the same gradient to rounding."""
+"""How many tasks are differentiated together: as few parts as have room, and the same gradient to rounding."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def room(monkeypatch):
 
 
 @pytest.mark.parametrize(("fit", "size"), [(10, 10), (9.9, 5), (5, 5), (4, 4), (3, 3), (2.5, 2), (1, 1), (0.5, 1)])
-def test_parts_are_of_one_size_and_as_few_as_have_room(room, fit, size):
+def test_parts_are_as_few_as_have_room_and_no_larger_than_need_be(room, fit, size):
     adapter, meta, batch = images()
     room(fit)
     assert at_once.fitting_tasks(adapter, meta, batch.experiences, batch.query, TASKS) == size
@@ -61,7 +61,14 @@ def test_a_small_meta_batch_is_not_looked_at(monkeypatch):
     assert adapter not in at_once._SEEN
 
 
-def test_larger_images_take_more_room_and_shapes_are_looked_at_once(room, monkeypatch):
+def test_larger_images_take_more_room():
+    sizes = [
+        at_once._bytes_of_one(adapter, meta, batch.experiences, batch.query) for adapter, meta, batch in map(images, (8, 16))
+    ]
+    assert 2 * sizes[0] < sizes[1] < 4.5 * sizes[0]
+
+
+def test_shapes_are_looked_at_once(room, monkeypatch):
     adapter, meta, small = images()
     room(10)
     at_once.fitting_tasks(adapter, meta, small.experiences, small.query, TASKS)
@@ -88,10 +95,27 @@ def test_the_outer_loop_takes_the_parts_and_the_gradient_is_the_same(room, monke
     assert sizes[1:] == ([3, 3, 3, 1] if clip_task is None else [1, 1, 1, 1])  # the first is looked at
 
 
+def test_runs_that_learn_together_take_parts_that_fit(room, monkeypatch):
+    adapter, meta, batch = images()
+    loop = GradientDescent(1.0, optimizer="SGD")
+    state = loop.init(adapter, meta, torch.Generator())
+    whole = loop.improve(adapter, meta, state, batch, torch.Generator())[0].meta["theta"]
+    room(10)
+    sizes = []
+    losses = adapter.losses
+    monkeypatch.setattr(adapter, "losses", lambda *given: sizes.append(len(given[2].targets)) or losses(*given))
+    results = loop.improve_together(adapter, [meta] * 2, [state] * 2, [batch] * 2, [torch.Generator()] * 2)
+    assert sizes[1:] == [5, 5]
+    for outcome, _ in results:
+        torch.testing.assert_close(outcome.meta["theta"], whole, rtol=1e-12, atol=1e-14)
+
+
 def test_a_process_of_one_thread_has_its_share_of_the_memory(monkeypatch):
-    monkeypatch.setattr(at_once.os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(at_once, "cores", lambda: 8)
     shares = []
-    for threads in (8, 4, 1):
+    for threads in (16, 8, 4, 1):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         shares.append(at_once.memory_of(torch.device("cpu")))
-    assert shares[0] == 2 * shares[1] == 8 * shares[2] > 0
+    assert shares[0] == shares[1]
+    assert shares[1] // 2 - shares[2] in (0, 1)
+    assert 0 < shares[3] < shares[2]

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+import metarl
 from metarl import progress
 from metarl.agents import callbacks
 from metarl.errors import ConfigError
@@ -84,3 +85,18 @@ def test_parts_of_long_work_are_counted_as_they_come_back(monkeypatch):
     monkeypatch.setattr(progress.Meter, "advance", lambda self, steps=1, text="": said.append(steps))
     assert list(progress.tracked(["ab", "c"], 3, len)) == ["ab", "c"]
     assert said == [2, 1]
+
+
+def test_the_bar_is_gone_when_an_evaluation_fails(monkeypatch):
+    """Before the error is told, which it would be drawn over."""
+    agent = metarl.MAML("MLP", "metarl/Sine-v0", policy_kwargs={"hidden": (4,)}, device="cpu")
+    closed = []
+    monkeypatch.setattr(progress.Meter, "close", lambda self: closed.append(self))
+
+    def fail(*_):
+        raise ConfigError("no")
+
+    monkeypatch.setattr(agent.adapter.problem, "collect", fail)
+    with pytest.raises(ConfigError, match="no") as kept:
+        agent.evaluate(3, progress_bar=True)
+    assert len(closed) == 1, kept

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+import metarl.cores
 from metarl.commands import start
 
 CHOSEN = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
@@ -13,40 +15,68 @@ CHOSEN = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MALLOC_MMAP_THRESHOLD_", "MALLO
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Return what makes a machine whose cores others use, and whose container has a share of them."""
-    for name in (*start.WAITING, *start.ALLOCATOR, start.THREADS):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    monkeypatch.setattr(start, "cores", lambda: 8)
+    """Return what makes a machine of eight cores that others use, and whose container has a share of them."""
+    chosen = {*start.WAITING, *start.ALLOCATOR, start.THREADS, "LOCAL_WORLD_SIZE"}
+    monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if name not in chosen})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(metarl.cores, "CGROUP", tmp_path)
+    monkeypatch.setattr(start.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(start, "keep_memory", lambda: False)
 
     def make(busy=0, quota="max 100000"):
         looks = iter([[0] * 8, [busy, 0, 0, 90 - busy, 10, 0, 0, 0]])
         monkeypatch.setattr(start, "_ticks", lambda: next(looks))
-        monkeypatch.setattr(start, "QUOTA", tmp_path / "cpu.max")
-        start.QUOTA.write_text(quota)
+        (tmp_path / "cpu.max").write_text(quota)
 
-    monkeypatch.setattr(start.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(start.ctypes, "CDLL", lambda name: pytest.fail("the tests' own allocator stays as it is"))
-    monkeypatch.setattr(start, "keep_memory", lambda: None)
     return make
 
 
 def test_on_a_quiet_machine_nothing_is_changed(machine):
     machine(busy=24)
     assert start.settle() == "threads on 8 cores"
-    assert not any(name in os.environ for name in CHOSEN[:2])
+    assert not any(name in os.environ for name in CHOSEN)
+
+
+def test_kept_memory_is_said(machine, monkeypatch):
+    machine()
+    monkeypatch.setattr(start, "keep_memory", lambda: True)
+    assert start.settle() == "freed memory is kept; threads on 8 cores"
 
 
 def test_where_others_compute_threads_do_not_spin(machine):
     machine(busy=25)
-    assert start.settle() == "OMP_WAIT_POLICY=passive, as other programs use 25% of the cores"
+    assert start.settle() == "threads on 8 cores; OMP_WAIT_POLICY=passive, as other programs use 25% of the cores"
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_processes_of_torchrun_are_no_other_programs(machine):
+    machine(busy=90)
+    os.environ["LOCAL_WORLD_SIZE"] = "4"
+    assert start.settle() == "threads on 2 cores"
+    assert not any(name in os.environ for name in CHOSEN)
 
 
 def test_a_containers_share_is_the_number_of_threads(machine):
     machine(quota="250000 100000")
     assert start.settle() == "OMP_NUM_THREADS=2, the container's share"
     assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_container_s_shares_are_read_in_both_versions(machine, tmp_path):
+    machine(quota="550000 100000")
+    assert metarl.cores.cores() == 5
+    (tmp_path / "memory.max").write_text("4096")
+    assert metarl.cores.memory() == 4096
+    for name in ("cpu.max", "memory.max"):
+        (tmp_path / name).unlink()
+    for name, value in (("cpu/cpu.cfs_quota_us", 300), ("cpu/cpu.cfs_period_us", 100), ("memory/memory.limit_in_bytes", 8192)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{value}\n")
+    assert (metarl.cores.cores(), metarl.cores.memory()) == (3, 8192)
+    os.environ["LOCAL_WORLD_SIZE"] = "2"
+    assert (metarl.cores.cores(), metarl.cores.memory()) == (1, 4096)
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1")
+    assert metarl.cores.cores() == 4
 
 
 @pytest.mark.parametrize("name", start.WAITING)
@@ -56,6 +86,18 @@ def test_what_the_user_has_set_stays(machine, name):
     assert start.settle() == "OMP_NUM_THREADS=3"
     assert os.environ[name] == "7"
     assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize(("taken", "asked", "kept"), [(1, 2, True), (0, 1, False)])
+def test_a_library_that_refuses_a_threshold_is_left_as_it_is(monkeypatch, taken, asked, kept):
+    """Glibc before 2.35 refuses the first; the second alone would make things worse."""
+    monkeypatch.setattr(os, "environ", {})
+    calls = []
+    library = SimpleNamespace(mallopt=lambda *given: calls.append(given) or taken)
+    monkeypatch.setattr(start.ctypes, "CDLL", lambda name: library)
+    assert start.keep_memory() is kept
+    assert calls == [(-3, 2**30), (-1, 2**31 - 1)][:asked]
+    assert ("MALLOC_TRIM_THRESHOLD_" in os.environ) is kept
 
 
 def test_a_machine_that_does_not_tell_is_taken_for_quiet(monkeypatch, tmp_path):
@@ -98,4 +140,4 @@ def test_a_command_says_it_once_and_help_does_not():
         done = subprocess.run(
             [*run, *arguments], env={**env, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
         )
-        assert done.stderr.count("metarl: OMP_NUM_THREADS=1") == lines
+        assert done.stderr.count("OMP_NUM_THREADS=1") == lines

@@ -7,10 +7,9 @@ import ctypes
 import os
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
-from metarl.cores import cores
+from metarl.cores import cores, visible_cores
 
 LOOK = 0.2
 """Seconds for which other programs' use of the processor is watched."""
@@ -23,41 +22,45 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Glibc's names of what ``mallopt`` sets."""
 LARGEST, KEPT = 2**30, 2**31 - 1
 """Bytes of the largest block that is taken from kept memory, and of kept memory that is free before any is given back."""
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 STAT = Path("/proc/stat")
 
 
 def settle() -> str:
     """Choose what the user has not set, for this process and those that it starts; return it in words."""
-    keep_memory()
-    said = []
-    allowed = cores()
-    if THREADS not in os.environ:
-        if (quota := _quota()) is not None and quota < allowed:  # a container's share, which PyTorch does not look at
-            allowed = quota
-            os.environ[THREADS] = str(allowed)
-            said.append(f"{THREADS}={allowed}, the container's share")
-    else:
+    said = ["freed memory is kept"] if keep_memory() else []
+    allowed, is_one_of_several = cores(), "LOCAL_WORLD_SIZE" in os.environ
+    if THREADS in os.environ:
         said.append(f"{THREADS}={os.environ[THREADS]}")
-    if not any(name in os.environ for name in WAITING) and (others := used_by_others(LOOK)) >= BUSY:
+    elif allowed < visible_cores() and not is_one_of_several:  # a container's share, which PyTorch does not look at
+        os.environ[THREADS] = str(allowed)
+        said.append(f"{THREADS}={allowed}, the container's share")
+    else:
+        said.append(f"threads on {allowed} core{'s' * (allowed > 1)}")
+    # processes of torchrun would take each other for other programs
+    if not is_one_of_several and not any(name in os.environ for name in WAITING) and (others := used_by_others(LOOK)) >= BUSY:
         os.environ["OMP_WAIT_POLICY"] = "passive"
         said.append(f"OMP_WAIT_POLICY=passive, as other programs use {others:.0%} of the cores")
-    return "; ".join(said) or f"threads on {allowed} core{'s' * (allowed > 1)}"
+    return "; ".join(said)
 
 
-def keep_memory() -> None:
-    """Let glibc keep what large tensors leave for those that follow, here and in processes that are started.
+def keep_memory() -> bool:
+    """Let glibc keep what large tensors leave for those that follow, here and in processes that are started; return whether.
 
     It would give every block of more than 32 MiB back at once, and the kernel would fill the next one with zeros page by page:
-    half the time of a meta-gradient of image tasks. No effect with another C library.
+    half the time of a meta-gradient of image tasks. Versions before 2.35 keep no such block, other C libraries know nothing of
+    it, and an allocator that the user has set or loaded stays as it is.
     """
     if any(name in os.environ for name in ALLOCATOR):
-        return
-    os.environ["MALLOC_MMAP_THRESHOLD_"], os.environ["MALLOC_TRIM_THRESHOLD_"] = str(LARGEST), str(KEPT)
-    with suppress(OSError, AttributeError, TypeError):  # TypeError: there is no library to look up on Windows
+        return False
+    try:
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST)
-        mallopt(M_TRIM_THRESHOLD, KEPT)
+    except (OSError, AttributeError, TypeError):  # TypeError: there is no library to look up on Windows
+        return False
+    # in this order: a threshold for giving back alone would fix the other one at 128 KiB
+    if not (mallopt(M_MMAP_THRESHOLD, LARGEST) and mallopt(M_TRIM_THRESHOLD, KEPT)):
+        return False
+    os.environ["MALLOC_MMAP_THRESHOLD_"], os.environ["MALLOC_TRIM_THRESHOLD_"] = str(LARGEST), str(KEPT)
+    return True
 
 
 def used_by_others(seconds: float) -> float:
@@ -78,15 +81,6 @@ def _ticks() -> list[int] | None:
     try:
         return [int(number) for number in STAT.read_text().splitlines()[0].split()[1:9]]
     except (OSError, ValueError, IndexError):
-        return None
-
-
-def _quota() -> int | None:
-    """Return the cores' worth of time that a container may use, at least 1; None if it may use all."""
-    try:
-        allowed, period = QUOTA.read_text().split()
-        return max(1, int(allowed) // int(period))
-    except (OSError, ValueError):  # no such file, or "max"
         return None
 
 

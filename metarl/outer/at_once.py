@@ -1,7 +1,6 @@
 """How many tasks are differentiated together where nobody has said it: as many as have room."""
 
 import math
-import os
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from metarl.adapters.base import Adapter, Meta
-from metarl.cores import cores
+from metarl.cores import cores, memory
 
 SHARE = {"cpu": 1 / 8, "cuda": 1 / 2}
-"""Of the memory that tasks of one part may fill. On a CPU more is slower: it is new memory that the kernel has to clear."""
+"""Of the memory that tasks of one part may fill; ``benchmarks/image_meta_gradient.py`` shows that on a CPU more is slower."""
 SMALL = 2**19
 """Bytes of experience and parameters up to which a meta-batch is taken as a whole, unseen: it has room on any machine."""
 
@@ -22,7 +21,7 @@ _SEEN: "WeakKeyDictionary[Adapter, dict[Any, int]]" = WeakKeyDictionary()
 
 
 class _Written(TorchDispatchMode):
-    """Counts the bytes of all tensors that are written inside it, which is what a derivative keeps, views apart."""
+    """Counts the bytes of all tensors that are written inside it, views apart: about what a derivative keeps."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -30,13 +29,13 @@ class _Written(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if not func.is_view:
+        if not getattr(func, "is_view", False):
             self.bytes += sum(leaf.nbytes for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
         return out
 
 
 def fitting_tasks(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, runs: int = 1) -> int:
-    """Return how many of a meta-batch's tasks to differentiate together: parts of one size, as few as have room.
+    """Return how many of a meta-batch's tasks to differentiate together: as few parts as have room, none larger than need be.
 
     Args:
         adapter: replays the adaptation.
@@ -47,9 +46,10 @@ def fitting_tasks(adapter: Adapter, meta: Meta, experiences: list[Any], query: A
         runs: that are differentiated side by side, and have as much each.
     """
     leaves = [leaf for leaf in tree_leaves((experiences, query)) if isinstance(leaf, Tensor)]
-    if count == 1 or sum(leaf.nbytes for leaf in leaves) + count * meta["theta"].nbytes <= SMALL:
+    numbers = sum(leaf.nbytes for leaf in leaves) + count * sum(value.nbytes for value in meta.values())
+    if count == 1 or runs * numbers <= SMALL:
         return count
-    seen, shapes = _SEEN.setdefault(adapter, {}), tuple(leaf.shape for leaf in leaves)
+    seen, shapes = _SEEN.setdefault(adapter, {}), tuple((leaf.shape, leaf.dtype) for leaf in leaves)
     if shapes not in seen:
         seen[shapes] = _bytes_of_one(adapter, meta, experiences, query)
     room = max(1, memory_of(meta["theta"].device) // max(1, runs * seen[shapes]))
@@ -60,9 +60,7 @@ def memory_of(device: torch.device) -> int:
     """Return the bytes that a part of a meta-batch may fill: a share of the device's, or of this process's part of a CPU's."""
     if device.type == "cuda":
         return int(SHARE["cuda"] * torch.cuda.get_device_properties(device).total_memory)
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**33
-    others = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores()
-    return int(SHARE["cpu"] * whole * min(1.0, torch.get_num_threads() / others))  # a process of one thread is one of several
+    return int(SHARE["cpu"] * memory() * min(1.0, torch.get_num_threads() / cores()))  # of fewer threads: one of several
 
 
 def _bytes_of_one(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> int:

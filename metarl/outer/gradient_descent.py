@@ -45,9 +45,10 @@ class GradientDescent(OuterLoop):
     clip_norm: float | None = None
     """Scale the meta-gradient down to this norm (the LSTM meta-learner: 0.25)."""
     tasks_at_once: int | None = None
-    """Differentiate so many tasks together, one part of the meta-batch after the other; None for as many as have room."""
+    """Differentiate so many tasks together, one part of the meta-batch after the other; None for as many as have room, which
+    follows from the machine's memory and threads (and moves the last digits of sums)."""
     compile: bool = False
-    """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after some seconds."""
+    """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after a minute."""
 
     def __post_init__(self) -> None:
         for name in ("halve_every", "clip_task", "clip_value", "clip_norm", "tasks_at_once"):

@@ -250,7 +250,7 @@ class PolicyProblem(Problem[Samples]):
         return self.surrogate_of(self.outputs(apply, experience), experience)
 
     def surrogate_of(self, outputs: Tensor, experience: Samples) -> Tensor:
-        """Return the surrogate loss of the distribution parameters that one task's policy gives at its observations."""
+        """Return the surrogate loss of one task's policy that gives these distribution parameters, which ``surrogate`` is."""
         log_ratios = self.distribution.log_prob(outputs, experience.actions) - experience.log_probs
         # masked before the exponential: behind it, an overflow would come back as nought times infinity in the gradient
         ratios = torch.where(experience.happened, log_ratios, 0).exp()
