@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from metarl.adapters.base import Adapter, Meta
 from metarl.cores import cores, memory
 
-SHARE = {"cpu": 1 / 8, "cuda": 1 / 2}
+SHARE = {"cpu": 1 / 16, "cuda": 1 / 2}
 """Of the memory that tasks of one part may fill; ``benchmarks/image_meta_gradient.py`` shows that on a CPU more is slower."""
 SMALL = 2**19
 """Bytes of experience and parameters up to which a meta-batch is taken as a whole, unseen: it has room on any machine."""
