@@ -90,7 +90,7 @@ def test_what_the_user_has_set_stays(machine, name):
 
 @pytest.mark.parametrize(("taken", "asked", "kept"), [(1, 2, True), (0, 1, False)])
 def test_a_library_that_refuses_a_threshold_is_left_as_it_is(monkeypatch, taken, asked, kept):
-    """Glibc before 2.35 refuses the first; the second alone would make things worse."""
+    """Some versions of glibc refuse the first; the second alone would make things worse."""
     monkeypatch.setattr(os, "environ", {})
     calls = []
     library = SimpleNamespace(mallopt=lambda *given: calls.append(given) or taken)

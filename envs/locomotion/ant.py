@@ -29,7 +29,7 @@ LOWEST, HIGHEST = 0.2, 1.0
 """Heights of its torso between which an ant is upright, in metres."""
 
 
-class Upright(Locomotion):
+class StandingAnt(Locomotion):
     """An ant whose episode ends when it falls."""
 
     robot = ANT
@@ -39,7 +39,7 @@ class Upright(Locomotion):
         return ~upright(states)
 
 
-class AntDirection(Upright, Directions):
+class AntDirection(StandingAnt, Directions):
     """An ant that must walk forwards or backwards.
 
     ## Observation
@@ -79,7 +79,7 @@ class AntDirection(Upright, Directions):
         return ahead + _alive(motion) - _costs(motion, CONTROL_COST)
 
 
-class AntVelocity(Upright, Velocities):
+class AntVelocity(StandingAnt, Velocities):
     """An ant that must walk at a speed.
 
     ## Observation, action, start, end

@@ -47,8 +47,8 @@ def keep_memory() -> bool:
     """Let glibc keep what large tensors leave for those that follow, here and in processes that are started; return whether.
 
     It would give every block of more than 32 MiB back at once, and the kernel would fill the next one with zeros page by page:
-    half the time of a meta-gradient of image tasks. Versions before 2.35 keep no such block, other C libraries know nothing of
-    it, and an allocator that the user has set or loaded stays as it is.
+    up to half the time of a meta-gradient of image tasks. A glibc that refuses so large a threshold, another C library, and an
+    allocator that the user has set or loaded stay as they are.
     """
     if any(name in os.environ for name in ALLOCATOR):
         return False
