@@ -14,7 +14,8 @@ from metarl import progress, registry
 from metarl.__main__ import main
 from metarl.commands import evaluate, reproduce, train
 from metarl.commands.presets import PRESETS
-from metarl.commands.run import Run, Scope, Uniform
+from metarl.commands.run import Run, Uniform
+from metarl.commands.scope import Scope
 from metarl.commands.table import Measured
 from metarl.errors import ConfigError
 from metarl.outer import GradientDescent

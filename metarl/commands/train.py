@@ -20,7 +20,8 @@ from metarl.registry import PRESETS, TABLES
 
 if TYPE_CHECKING:
     from metarl.agents import Agent
-    from metarl.commands.run import Run, Scope
+    from metarl.commands.run import Run
+    from metarl.commands.scope import Scope
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"
@@ -134,7 +135,7 @@ def parse(name: str, settings: Settings, arguments: list[str]) -> "tuple[Run, Tr
     """
     from metarl.commands.options import Group, Option, named, options_of
     from metarl.commands.options import parse as parse_options
-    from metarl.commands.run import OF_LEARNING, Scope
+    from metarl.commands.scope import OF_LEARNING, Scope
 
     scope = Scope.of(settings, _chosen(arguments))
     about = options_of(Train, OF_LEARNING if scope.outer is None else ())
