@@ -12,7 +12,7 @@ from rich.console import Console
 import metarl
 from metarl import progress, registry
 from metarl.__main__ import main
-from metarl.commands import evaluate, reproduce, train
+from metarl.commands import evaluate, reproduce, run_folder, train
 from metarl.commands.presets import PRESETS
 from metarl.commands.run import Run, Uniform
 from metarl.commands.scope import Scope
@@ -306,11 +306,11 @@ def test_an_outer_loop_of_ones_own_can_be_chosen():
 def test_a_folder_of_an_earlier_version_is_resumed_by_what_it_says():
     run = Run.of(PRESETS["navigation"][1])
     old = {"agent": "meta-sgd", "env": run.env, "policy": "MlpPolicy", "seed": 0, "dtype": "float32", "rate": [0.05]}
-    assert train.differences(old, run) == []
-    assert train.differences({**old, "seed": 1}, run) == ["seed (1 there, 0 here)"]
+    assert run_folder.differences(old, run) == []
+    assert run_folder.differences({**old, "seed": 1}, run) == ["seed (1 there, 0 here)"]
     here = json.loads(json.dumps(run.as_dict()))
-    assert train.differences({**here, "iterations": 7, "root": "elsewhere"}, run) == []
-    assert train.differences({**here, "env_kwargs": {"a": 1}}, run) == ["env_kwargs ({'a': 1} there, {} here)"]
+    assert run_folder.differences({**here, "iterations": 7, "root": "elsewhere"}, run) == []
+    assert run_folder.differences({**here, "env_kwargs": {"a": 1}}, run) == ["env_kwargs ({'a': 1} there, {} here)"]
 
 
 def test_help_and_unknown_commands(capsys):

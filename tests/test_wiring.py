@@ -12,7 +12,7 @@ import metarl
 from metarl.adapters import Adapter
 from metarl.adapters.base import shared
 from metarl.agents import Agent, training
-from metarl.commands import evaluate, train
+from metarl.commands import evaluate, run_folder, train
 from metarl.commands.printing import row_of
 from metarl.commands.run import Run
 from metarl.commands.table import Cell, Measured, Table
@@ -152,8 +152,8 @@ def test_a_run_of_images_reads_its_folder(monkeypatch):
 
 def test_a_folder_is_of_one_run():
     there = Run(seed=1, iterations=3, root="a").as_dict()
-    assert train.differences(there, Run(seed=1, iterations=4, root="b")) == []
-    assert train.differences(there, Run(seed=2, iterations=3)) == ["seed (1 there, 2 here)"]
+    assert run_folder.differences(there, Run(seed=1, iterations=4, root="b")) == []
+    assert run_folder.differences(there, Run(seed=2, iterations=3)) == ["seed (1 there, 2 here)"]
 
 
 # -- agents

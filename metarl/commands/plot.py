@@ -11,7 +11,7 @@ from rich.console import Console
 
 from metarl.commands import curves
 from metarl.commands.evaluate import load
-from metarl.commands.train import EVALUATION
+from metarl.commands.run_folder import EVALUATION
 from metarl.errors import ConfigError
 
 if TYPE_CHECKING:

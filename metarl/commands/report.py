@@ -16,7 +16,7 @@ from rich.console import Console
 from metarl.checkpoint import RUN_CHECKPOINT
 from metarl.commands import curves, page
 from metarl.commands.evaluate import load
-from metarl.commands.train import CONFIG, EVALUATION
+from metarl.commands.run_folder import CONFIG, EVALUATION
 from metarl.errors import ConfigError, MetaRLError
 from metarl.files import require_folder, whole
 

@@ -2,17 +2,16 @@
 
 import json
 import os
-import platform
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from metarl.commands.run_folder import CONFIG, EVALUATION, differences, versions
 from metarl.commands.settings import Settings
 from metarl.errors import ConfigError, NonFiniteError, require_positive, unknown_name
 from metarl.files import whole
@@ -23,16 +22,8 @@ if TYPE_CHECKING:
     from metarl.commands.run import Run
     from metarl.commands.scope import Scope
 
-CONFIG = "config.json"
-EVALUATION = "evaluation.json"
-SOFTWARE = ("metarl", "torch", "numpy", "gymnasium", "stable-baselines3", "mujoco", "metaworld")
-"""Packages whose versions config.json keeps."""
 INTERRUPTED = 130
 """The exit status of a run that was stopped from the keyboard, as shells have it."""
-MAY_CHANGE = {"iterations", "root"}
-"""What a resumed run need not have in common with the run in the folder."""
-ALWAYS_THE_SAME = {"agent", "env", "policy", "seed", "dtype"}
-"""What is compared with a folder that an earlier version left, whose other options were written in another way."""
 CHOICES = ("agent", "outer", "env")
 """What decides which other options there are."""
 USAGE = """usage: metarl train PRESET [--agent AGENT] [--outer LOOP] [--env ENV] [options]
@@ -269,15 +260,6 @@ def _fill(folder: Path, agent: "Agent", run: "Run", train: Train, command: str) 
     return 0
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python, of metarl, and of what it computes with, as far as it is installed."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in SOFTWARE:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
 def _command(arguments: list[str]) -> str:
     """Return the command that makes a run again, from its start."""
     return shlex.join(["metarl", "train", *(argument for argument in arguments if argument != "--resume")])
@@ -336,27 +318,6 @@ def _agent(run: "Run", train: Train, folder: Path) -> "Agent":
     moved = {"root": run.root} if run.root else None
     agent: Agent = Agent.load(path, env_kwargs=moved, device=run.device, verbose=int(train.verbose), tensorboard_log=log)
     return agent
-
-
-def differences(there: Mapping[str, Any], run: "Run") -> list[str]:
-    """Return in which options a folder's config.json differs from a run, with both values.
-
-    An option that is not there was not yet known when the folder was made, and differs from nothing.
-    """
-    here = json.loads(json.dumps(run.as_dict()))
-    compared = {name for name in here if name not in MAY_CHANGE and ("options" in there or name in ALWAYS_THE_SAME)}
-    pairs = ({name: there[name] for name in compared if name in there}, {name: here[name] for name in compared})
-    return [f"{name} ({old!r} there, {new!r} here)" for name, old, new in _differences(*pairs)]
-
-
-def _differences(there: Any, here: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted(there.keys() & here.keys()):
-            yield from _differences(there[key], here[key], f"{name}.{key}".lstrip("."))
-        if "kwargs" in name and there.keys() != here.keys():
-            yield name, there, here
-    elif there != here:
-        yield name, there, here
 
 
 def _join_processes() -> bool:
