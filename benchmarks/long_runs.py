@@ -91,7 +91,7 @@ def picture(runs: dict[str, list[Look]]) -> Figure:
     for line, (world, looks) in zip(figure.subplots(len(runs), len(COLUMNS), squeeze=False), runs.items(), strict=True):
         for axes, (name, column) in zip(line, COLUMNS.items(), strict=True):
             axes.plot([one["iteration"] for one in looks[1:]], [one[name] for one in looks[1:]], marker=".", linewidth=1)
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * max(one[name] for one in looks[1:]))
             axes.set_title(f"{world}: {column}", fontsize="medium")
             axes.set_xlabel("iteration")
     figure.suptitle("A long run, after the first look")
