@@ -673,6 +673,15 @@ def _(value):
     return [*learned_without_report(agent), len(parts)]
 
 
+# from nought an inner step goes a fifth of the way to the slope 1, and the gradient is -8 (4/5)^2; beside it, how many losses
+@case(GradientDescent, "recompute_steps", (None, [0.32, 2]), (False, [0.32, 2]), (True, [0.32, 3]))
+def _(value):
+    agent = line(outer=GradientDescent(1 / 16, optimizer="SGD", recompute_steps=value))
+    seen, loss = [], agent.adapter.problem.loss
+    agent.adapter.problem.loss = lambda *arguments: seen.append(1) or loss(*arguments)
+    return [round(learned_without_report(agent)[0], 12), len(seen)]
+
+
 def learned_without_report(agent):
     return agent.learn(1, log_interval=2).meta["theta"].tolist()
 

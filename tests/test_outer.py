@@ -162,6 +162,7 @@ def test_bad_optimisers_are_named_at_once(kind, options, says):
         ({"clip_task": 0}, "clip_task=0"),
         ({"clip_value": "x"}, "clip_value='x' must be a number"),
         ({"tasks_at_once": 1.5}, r"tasks_at_once=1\.5 must be a whole number"),
+        ({"recompute_steps": "yes"}, "recompute_steps='yes' must be True, False or None"),
         ({"halve_every": 0}, "halve_every=0"),
     ],
 )

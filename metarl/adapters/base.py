@@ -21,6 +21,8 @@ Meta = dict[str, Tensor]
 update rule's or a reader's own; and ``"running.<name>"``, averages of normalisation layers, which no outer loop moves."""
 Adapted = Any
 """What became of tasks: any pytree of tensors with the task axis first."""
+Link = Callable[[Meta, Any], Any]
+"""A piece of a replay: makes of the meta-parameters, and of what the piece before it returned, what the next one is handed."""
 RUNNING = "running."
 
 
@@ -120,6 +122,13 @@ class Adapter(ABC):
         Where tasks collect nothing with what they are on the way, as in a memory, there is the last alone.
         """
         return [self.replay(meta, experiences, count)]
+
+    def replay_chain(self, experiences: list[Any], count: int) -> list[Link]:
+        """Return a replay as pieces, whose graphs an outer loop need not keep together; the first is handed ``()``.
+
+        Every piece is pure, and differentiable in both of its arguments. One piece unless an adapter knows more.
+        """
+        return [lambda meta, _: self.replay(meta, experiences, count)]
 
     @abstractmethod
     def apply(self, meta: Meta, adapted: Adapted, inputs: Tensor, state: State = ()) -> tuple[Tensor, State]:

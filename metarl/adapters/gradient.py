@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
-from metarl.adapters.base import Adaptation, Adapter, Meta, averages, initial_values, shared, unneeded, with_averages
+from metarl.adapters.base import Adaptation, Adapter, Link, Meta, averages, initial_values, shared, unneeded, with_averages
 from metarl.adapters.methods import Methods
 from metarl.adapters.starts import DrawnStart
 from metarl.errors import ConfigError, require_positive
@@ -32,8 +32,8 @@ class Position(NamedTuple):
     """Where tasks are on their way, for steps that go on from there.
 
     Attributes:
-        theta: shape (tasks, P).
-        state: the rule's, the task axis first.
+        theta: shape (tasks, P); (P,) where all are at the same place.
+        state: the rule's, the task axis first; without one where theta has none.
         step: how many steps they have taken.
     """
 
@@ -138,8 +138,10 @@ class GradientAdapter(Adapter):
         """Return the rule's state before the first step at the meta-learned theta, without a task axis."""
         return functional_call(self._methods, self._rule_values(meta), ("initial_state", meta["theta"]))
 
-    def _begin(self, meta: Meta, noise: Tensor) -> Position:
-        """Return the position of tasks that begin where noise of shape (tasks, P) leads to."""
+    def _begin(self, meta: Meta, noise: Tensor | None = None) -> Position:
+        """Return where tasks begin: at the meta-learned theta, or where noise of shape (tasks, P) leads to."""
+        if noise is None:  # one shared copy of theta and state is faster to differentiate
+            return Position(meta["theta"], self.first_state(meta), 0)
         assert self.start is not None
         starts = self.start.of(meta["theta"], noise)
         return Position(starts, torch.vmap(lambda theta: self.first_state({**meta, "theta": theta}))(starts), 0)
@@ -169,6 +171,25 @@ class GradientAdapter(Adapter):
         self._unroll(meta, kept, steps, count, path=path, position=position)
         return kept.adapted
 
+    def replay_chain(self, experiences: list[Any], count: int) -> list[Link]:
+        """Return a replay as its beginning, its steps, and its end, which takes the moments; see ``Adapter``."""
+        noise = None
+        if self.start is not None:
+            experiences, noise = experiences[:-1], experiences[-1]
+        *experiences, support = experiences if self.learner.batch_norm == "support" else [*experiences, None]
+
+        def begin(meta: Meta, _: tuple[()]) -> tuple[Tensor, State]:
+            return self._begin(meta, noise)[:2]
+
+        def step(number: int, meta: Meta, passed: tuple[Tensor, State]) -> tuple[Tensor, State]:
+            return self._step(meta, Position(*passed, number), experiences[number])[:2]
+
+        def end(meta: Meta, passed: tuple[Tensor, State]) -> Adapted:
+            theta = passed[0].expand(count, -1)
+            return theta, {} if support is None else self._moments(meta, theta, support)
+
+        return [begin, *(partial(step, number) for number in range(len(experiences))), end]
+
     def apply(self, meta: Meta, adapted: Adapted, inputs: Tensor, state: PolicyState = ()) -> tuple[Tensor, PolicyState]:
         """Return the network's outputs with one task's theta, and the state as it was."""
         theta, moments = adapted
@@ -185,21 +206,40 @@ class GradientAdapter(Adapter):
         path: list[Any] | None = None,
         position: Position | None = None,
     ) -> None:
-        call = partial(functional_call, self._methods, self._rule_values(meta))
         keeps_support = self.learner.batch_norm == "support"
-        # at the learned theta every task has the same theta and state: one shared copy is faster to differentiate
-        shares_start = position is None
-        theta, state, taken = position or Position(meta["theta"], self.first_state(meta), 0)
+        theta, state, taken = position or self._begin(meta)
         if keeps_support:
             support = self.problem.support_inputs(tasks) if generator is not None else kept.experiences[-1]
 
         def adapted(theta: Tensor, last: bool = False) -> Adapted:
             """Return theta with its moments; a replay needs those of the last step only."""
-            if not keeps_support or not (last or generator is not None):
-                return theta, {}
-            return theta, torch.vmap(self.learner.moments, in_dims=(0, None, 0))(theta, shared(meta), support)
+            needed = keeps_support and (last or generator is not None)
+            return theta, self._moments(meta, theta, support) if needed else {}
 
-        def inner_step(theta: Tensor, state: State, experience: Any, step: int) -> tuple[Tensor, State, Tensor]:
+        kept.adapted.append(adapted(theta.expand(count, -1), last=steps == 0))
+        for step in range(steps):
+            if generator is not None:
+                detached = _detached(kept.adapted[-1])
+                with self.clock("sampling"):
+                    apply = self.together(meta, detached)
+                    kept.experiences.append(self.problem.collect(apply, tasks, "support", generator))
+            with self.clock("adaptation") if generator is not None else nullcontext():
+                theta, state, loss = self._step(meta, Position(theta, state, taken + step), kept.experiences[step])
+            if path is not None:  # the value is the true one, the derivative that of this replay
+                theta = path[step + 1][0] + (theta - theta.detach())
+            kept.losses.append(loss.detach())
+            if generator is not None:  # for logs and pictures; a replay has no need of them
+                kept.states.append(state)
+            kept.adapted.append(adapted(theta, last=step == steps - 1))
+        if keeps_support and generator is not None:
+            kept.experiences.append(support)
+
+    def _step(self, meta: Meta, position: Position, experience: Any) -> tuple[Tensor, State, Tensor]:
+        """Return the tasks' theta and state after one inner step on their experience, and the losses before it."""
+        call = partial(functional_call, self._methods, self._rule_values(meta))
+        start, before, step = position
+
+        def of_task(theta: Tensor, state: State, experience: Any) -> tuple[Tensor, State, Tensor]:
             def support_loss(theta: Tensor) -> Tensor:
                 return self.problem.loss(partial(self.apply, meta, (theta, {})), experience)
 
@@ -215,25 +255,14 @@ class GradientAdapter(Adapter):
                 )
             return *result, loss
 
-        kept.adapted.append(adapted(theta.expand(count, -1), last=steps == 0))
-        for step in range(steps):
-            if generator is not None:
-                detached = _detached(kept.adapted[-1])
-                with self.clock("sampling"):
-                    apply = self.together(meta, detached)
-                    kept.experiences.append(self.problem.collect(apply, tasks, "support", generator))
-            axis = None if step == 0 and shares_start else 0
-            batched = torch.vmap(inner_step, in_dims=(axis, axis, 0, None))
-            with self.clock("adaptation") if generator is not None else nullcontext():
-                theta, state, loss = batched(theta, state, kept.experiences[step], taken + step)
-            if path is not None:  # the value is the true one, the derivative that of this replay
-                theta = path[step + 1][0] + (theta - theta.detach())
-            kept.losses.append(loss.detach())
-            if generator is not None:  # for logs and pictures; a replay has no need of them
-                kept.states.append(state)
-            kept.adapted.append(adapted(theta, last=step == steps - 1))
-        if keeps_support and generator is not None:
-            kept.experiences.append(support)
+        axis = 0 if start.ndim == 2 else None
+        moved: tuple[Tensor, State, Tensor] = torch.vmap(of_task, in_dims=(axis, axis, 0))(start, before, experience)
+        return moved
+
+    def _moments(self, meta: Meta, theta: Tensor, support: Tensor) -> Averages:
+        """Return the moments of every task's support inputs, the task axis first."""
+        moments: Averages = torch.vmap(self.learner.moments, in_dims=(0, None, 0))(theta, shared(meta), support)
+        return moments
 
     def _rule_values(self, meta: Meta) -> dict[str, Tensor]:
         """Return the rule's parameters and buffers under the names that ``Methods`` has them by."""

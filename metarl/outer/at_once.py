@@ -1,4 +1,4 @@
-"""How many tasks are differentiated together where nobody has said it: as many as have room."""
+"""How many tasks are differentiated together, and with what kept, where nobody has said it: as many as have room."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from metarl.adapters.base import Adapter, Meta
+from metarl.adapters.base import Adapted, Adapter, Meta
 from metarl.cores import cores, memory
 
 SHARE = {"cpu": 1 / 16, "cuda": 1 / 2}
@@ -17,7 +17,7 @@ SHARE = {"cpu": 1 / 16, "cuda": 1 / 2}
 SMALL = 2**19
 """Bytes of experience and parameters up to which a meta-batch is taken as a whole, unseen: it has room on any machine."""
 
-_SEEN: "WeakKeyDictionary[Adapter, dict[Any, int]]" = WeakKeyDictionary()
+_SEEN: "WeakKeyDictionary[Adapter, dict[Any, list[int]]]" = WeakKeyDictionary()
 
 
 class _Written(TorchDispatchMode):
@@ -34,7 +34,15 @@ class _Written(TorchDispatchMode):
         return out
 
 
-def fitting_tasks(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, runs: int = 1) -> int:
+def fitting_tasks(
+    adapter: Adapter,
+    meta: Meta,
+    experiences: list[Any],
+    query: Any,
+    count: int,
+    runs: int = 1,
+    recompute_steps: bool = False,
+) -> int:
     """Return how many of a meta-batch's tasks to differentiate together: as few parts as have room, none larger than need be.
 
     Args:
@@ -44,16 +52,39 @@ def fitting_tasks(adapter: Adapter, meta: Meta, experiences: list[Any], query: A
         query: the query experience.
         count: the number of tasks.
         runs: that are differentiated side by side, and have as much each.
+        recompute_steps: the graphs of no two pieces of the replay are there at once.
     """
-    leaves = [leaf for leaf in tree_leaves((experiences, query)) if isinstance(leaf, Tensor)]
-    numbers = sum(leaf.nbytes for leaf in leaves) + count * sum(value.nbytes for value in meta.values())
-    if count == 1 or runs * numbers <= SMALL:
+    if count == 1 or _is_small(meta, experiences, query, count, runs):
         return count
-    seen, shapes = _SEEN.setdefault(adapter, {}), tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    pieces = _seen(adapter, meta, experiences, query)
+    one = max(pieces) if recompute_steps else sum(pieces)
+    room = max(1, memory_of(meta["theta"].device) // max(1, runs * one))
+    return math.ceil(count / math.ceil(count / room))
+
+
+def one_task_fits(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, runs: int = 1) -> bool:
+    """Return whether the whole graph of one task has room; see ``fitting_tasks``."""
+    if _is_small(meta, experiences, query, count, runs):
+        return True
+    return runs * sum(_seen(adapter, meta, experiences, query)) <= memory_of(meta["theta"].device)
+
+
+def _is_small(meta: Meta, experiences: list[Any], query: Any, count: int, runs: int) -> bool:
+    numbers = sum(leaf.nbytes for leaf in _tensors(experiences, query)) + count * sum(value.nbytes for value in meta.values())
+    return runs * numbers <= SMALL
+
+
+def _seen(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> list[int]:
+    """Return what ``_bytes_of_one`` does; shapes are looked at once."""
+    seen = _SEEN.setdefault(adapter, {})
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in _tensors(experiences, query))
     if shapes not in seen:
         seen[shapes] = _bytes_of_one(adapter, meta, experiences, query)
-    room = max(1, memory_of(meta["theta"].device) // max(1, runs * seen[shapes]))
-    return math.ceil(count / math.ceil(count / room))
+    return seen[shapes]
+
+
+def _tensors(experiences: list[Any], query: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves((experiences, query)) if isinstance(leaf, Tensor)]
 
 
 def memory_of(device: torch.device) -> int:
@@ -63,10 +94,17 @@ def memory_of(device: torch.device) -> int:
     return int(SHARE["cpu"] * memory() * min(1.0, torch.get_num_threads() / cores()))  # of fewer threads: one of several
 
 
-def _bytes_of_one(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> int:
-    """Return how many bytes the replay and the query loss of the first task write."""
+def _bytes_of_one(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> list[int]:
+    """Return how many bytes the pieces of the first task's replay write, and at last its query loss."""
     experiences, query = tree_map(lambda leaf: leaf[:1], (experiences, query))
-    with torch.no_grad(), _Written() as written:
-        adapter.losses(meta, adapter.replay(meta, experiences, 1), query)
-    found: int = written.bytes
+
+    def losses(meta: Meta, adapted: Adapted) -> Tensor:
+        return adapter.losses(meta, adapted, query)
+
+    handed: Any = ()
+    found = []
+    for link in (*adapter.replay_chain(experiences, 1), losses):
+        with torch.no_grad(), _Written() as written:
+            handed = link(meta, handed)
+        found.append(written.bytes)
     return found

@@ -14,7 +14,7 @@ from torch import Tensor
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
 from metarl.errors import ConfigError, NonFiniteError, require_positive
-from metarl.outer.at_once import fitting_tasks
+from metarl.outer.at_once import fitting_tasks, one_task_fits
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient, of_one_shape
@@ -47,6 +47,9 @@ class GradientDescent(OuterLoop):
     tasks_at_once: int | None = None
     """Differentiate so many tasks together, one part of the meta-batch after the other; None for as many as have room, which
     follows from the machine's memory and threads (and moves the last digits of sums)."""
+    recompute_steps: bool | None = None
+    """Keep of every inner step only where it began, and take it again for the gradient: the memory of one step instead of all
+    (gradient checkpointing), and one more pass forwards. None: where the whole graph of a single task has no room."""
     compile: bool = False
     """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after a minute."""
 
@@ -57,6 +60,8 @@ class GradientDescent(OuterLoop):
         for name in ("halve_every", "tasks_at_once"):
             if getattr(self, name) is not None and int(getattr(self, name)) != getattr(self, name):
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be a whole number")
+        if self.recompute_steps not in (None, False, True):
+            raise ConfigError(f"recompute_steps={self.recompute_steps!r} must be True, False or None, to decide by the room")
         _ = self._optimiser  # its name and arguments are looked at now, not at the first step
 
     @cached_property
@@ -73,10 +78,10 @@ class GradientDescent(OuterLoop):
         return compiled(self._of_runs) if self.compile else self._of_runs
 
     def _of_runs(
-        self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, at_once: int
+        self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, at_once: int, recompute: bool
     ) -> tuple[Tensor, Tensor, Meta]:
         def one(meta: Meta, experiences: list[Any], query: Any) -> tuple[Tensor, Tensor, Meta]:
-            return self.gradient(adapter, meta, experiences, query, count, at_once)
+            return self.gradient(adapter, meta, experiences, query, count, at_once, recompute)
 
         result: tuple[Tensor, Tensor, Meta] = torch.vmap(one)(meta, experiences, query)
         return result
@@ -94,8 +99,8 @@ class GradientDescent(OuterLoop):
     ) -> tuple[Outcome, State]:
         """Differentiate the query loss through a replay of the adaptation, and let the optimiser step."""
         alone = processes.count() == 1
-        at_once = self.tasks_at_once or fitting_tasks(adapter, meta, batch.experiences, batch.query, batch.count)
-        loss, norm, gradients = self._gradient(adapter, meta, batch.experiences, batch.query, batch.count, at_once, clip=alone)
+        room = self._room(adapter, meta, batch)
+        loss, norm, gradients = self._gradient(adapter, meta, batch.experiences, batch.query, batch.count, *room, clip=alone)
         if not alone:
             loss, gradients = processes.mean(loss), {name: processes.mean(value) for name, value in gradients.items()}
             norm, gradients = self.clip(gradients)
@@ -117,9 +122,8 @@ class GradientDescent(OuterLoop):
         meta, experiences, query = (
             stacked(parts) for parts in (metas, [b.experiences for b in batches], [b.query for b in batches])
         )
-        first, count = batches[0], batches[0].count
-        at_once = self.tasks_at_once or fitting_tasks(adapter, metas[0], first.experiences, first.query, count, len(batches))
-        losses, norms, gradients = self._gradients(adapter, meta, experiences, query, count, at_once)
+        room = self._room(adapter, metas[0], batches[0], len(batches))
+        losses, norms, gradients = self._gradients(adapter, meta, experiences, query, batches[0].count, *room)
         moved, after = self.move(meta, gradients, _stacked_state(states))
         results: list[tuple[Outcome, State] | NonFiniteError] = []
         for run, (loss, norm, batch) in enumerate(zip(losses, norms, batches, strict=True)):
@@ -133,11 +137,25 @@ class GradientDescent(OuterLoop):
             results.append((outcome, _state_of(after, run)))
         return results
 
+    def _room(self, adapter: Adapter, meta: Meta, batch: Batch, runs: int = 1) -> tuple[int, bool]:
+        """Return how many tasks are differentiated together, and whether their steps are computed again, as one run says it."""
+        given = adapter, meta, batch.experiences, batch.query, batch.count, runs
+        recompute = not one_task_fits(*given) if self.recompute_steps is None else bool(self.recompute_steps)
+        return self.tasks_at_once or fitting_tasks(*given, recompute), recompute
+
     def gradient(
-        self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, at_once: int, clip: bool = True
+        self,
+        adapter: Adapter,
+        meta: Meta,
+        experiences: list[Any],
+        query: Any,
+        count: int,
+        at_once: int,
+        recompute: bool = False,
+        clip: bool = True,
     ) -> tuple[Tensor, Tensor, Meta]:
         """Return the loss, and the gradient's norm and the gradient as ``clip`` does; a pure function, which ``vmap`` takes."""
-        loss, gradients = meta_gradient(adapter, meta, experiences, query, count, self.clip_task, at_once)
+        loss, gradients = meta_gradient(adapter, meta, experiences, query, count, self.clip_task, at_once, recompute)
         return loss, *(self.clip(gradients) if clip else (loss, gradients))
 
     def clip(self, gradients: Meta) -> tuple[Tensor, Meta]:

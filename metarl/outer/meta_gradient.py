@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad_and_value
 from torch.utils._pytree import tree_leaves, tree_map
 
-from metarl.adapters.base import Adaptation, Adapter, Meta, learned, unneeded
+from metarl.adapters.base import Adaptation, Adapted, Adapter, Meta, learned, unneeded
+from metarl.outer.recomputation import chain_gradient
 from metarl.problems.base import Tasks
 
 
@@ -57,6 +57,7 @@ def meta_gradient(
     count: int,
     clip_task: float | None = None,
     tasks_at_once: int | None = None,
+    recompute_steps: bool = False,
 ) -> tuple[Tensor, Meta]:
     """Return the mean query loss after a replay of the adaptation, and its gradient by every learned meta-parameter.
 
@@ -68,6 +69,7 @@ def meta_gradient(
         count: the number of tasks.
         clip_task: clip every entry of each task's own gradient by theta to plus or minus this, before the mean.
         tasks_at_once: how many tasks are differentiated together; all unless given.
+        recompute_steps: keep the graph of one piece of the adapter's ``replay_chain`` at a time, and run it again for that.
     """
     values = {name: value.detach() for name, value in learned(meta).items()}  # or autograd would record the differentiation
     if tasks_at_once is not None and tasks_at_once < count:
@@ -76,24 +78,32 @@ def meta_gradient(
             rows = slice(start, start + tasks_at_once)
             part_support, part_query = tree_map(lambda tensor: tensor[rows], (experiences, query))  # noqa: B023 - called at once
             size = min(tasks_at_once, count - start)
-            part_loss, gradients = meta_gradient(adapter, meta, part_support, part_query, size, clip_task)
+            part_loss, gradients = meta_gradient(
+                adapter, meta, part_support, part_query, size, clip_task, recompute_steps=recompute_steps
+            )
             loss = loss + size / count * part_loss
             total = {name: total[name] + size / count * value for name, value in gradients.items()}
         return loss, {name: value.detach() for name, value in total.items()}
 
-    def outer_loss(values: Meta, experiences: list[Any], query: Any, tasks: int = count) -> Tensor:
-        changed = {**meta, **values}
-        return adapter.losses(changed, adapter.replay(changed, experiences, tasks), query).mean()
+    def gradient(values: Meta, experiences: list[Any], query: Any, tasks: int = count) -> tuple[Meta, Tensor]:
+        def loss(meta: Meta, adapted: Adapted) -> Tensor:
+            return adapter.losses(meta, adapted, query).mean()
+
+        def replay_and_loss(meta: Meta, _: tuple[()]) -> Tensor:
+            return loss(meta, adapter.replay(meta, experiences, tasks))
+
+        links = [*adapter.replay_chain(experiences, tasks), loss] if recompute_steps else [replay_and_loss]
+        return chain_gradient(links, values, meta)
 
     if clip_task is None:
-        gradients, loss = grad_and_value(outer_loss)(values, experiences, query)
+        gradients, loss = gradient(values, experiences, query)
         return loss.detach(), gradients
 
-    def task_loss(values: Meta, *task: Any) -> Tensor:
+    def task_gradient(values: Meta, *task: Any) -> tuple[Meta, Tensor]:
         experiences, query = tree_map(lambda tensor: tensor.unsqueeze(0), task)
-        return outer_loss(values, experiences, query, 1)
+        return gradient(values, experiences, query, 1)
 
-    gradients, losses = torch.vmap(grad_and_value(task_loss), in_dims=(None, 0, 0))(values, experiences, query)
+    gradients, losses = torch.vmap(task_gradient, in_dims=(None, 0, 0))(values, experiences, query)
     by_task = gradients["theta"]
     # an infinite entry must be seen
     gradients["theta"] = torch.where(by_task.isfinite(), by_task.clamp(-clip_task, clip_task), by_task)
