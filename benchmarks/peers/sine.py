@@ -1,8 +1,8 @@
 """python benchmarks/peers/sine.py [rounds]: meta-iterations at the sine protocol, ours compiled beside other libraries'.
 
 4 tasks, 5 shots, 10 queries, a 1-40-40-1 regressor, one second-order inner step, Adam; every iteration draws new tasks. JAX's
-step is jitted with the drawing of its tasks, one to a call or a hundred to a call; the libraries on PyTorch go from task to task
-in a loop, as in their examples. All take the meta-gradient of the same tasks first, to see that they do the same.
+step is jitted with the drawing of its tasks, one to a call or a hundred to a call; the libraries on PyTorch go from one task to
+the next in a loop, as in their examples. All take the meta-gradient of the same tasks first, to see that they do the same.
 """
 
 import sys

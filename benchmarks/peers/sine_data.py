@@ -1,5 +1,6 @@
 """The sine protocol's numbers, and a meta-batch on which all take the same meta-gradient."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 def parameters() -> list[Array]:
     """Return weights, shape (outputs, inputs), and biases, shape (outputs,), from layer to layer."""
-    shapes = [shape for i, o in zip(SIZES, SIZES[1:], strict=False) for shape in ((o, i), (o,))]
+    shapes = [shape for i, o in itertools.pairwise(SIZES) for shape in ((o, i), (o,))]
     return [(0.3 * np.cos(np.arange(np.prod(shape)) + len(shape))).reshape(shape).astype(np.float32) for shape in shapes]
 
 

@@ -1,5 +1,6 @@
 """The side of ``sine.py`` of a library on PyTorch."""
 
+import itertools
 import sys
 
 import sine_data
@@ -27,7 +28,7 @@ def draw() -> list[tuple[Tensor, ...]]:
 
 def prepare():
     """Take the meta-gradient that all sides take."""
-    layers = [part for i, o in zip(SIZES, SIZES[1:], strict=False) for part in (nn.Linear(i, o), nn.ReLU())]
+    layers = [part for i, o in itertools.pairwise(SIZES) for part in (nn.Linear(i, o), nn.ReLU())]
     network = nn.Sequential(*layers[:-1])
     fill(network.parameters(), map(torch.from_numpy, sine_data.parameters()))
     gradient = meta_gradient(sys.argv[1], network, nn.functional.mse_loss, INNER_RATE)

@@ -114,7 +114,8 @@ class Side:
 
     def measure(self) -> Measures:
         """Return what the process measures now."""
-        assert self.process is not None and self.process.stdin is not None
+        assert self.process is not None
+        assert self.process.stdin is not None
         print(file=self.process.stdin, flush=True)
         measures: Measures = json.loads(self._line(self.process.stdout))
         return measures
