@@ -202,31 +202,27 @@ def iterate(theta, key):
     return line_search(theta, step, loss, support, query)
 
 
-def given():
-    """Return the samples that ours wrote, and the adapted parameters."""
-    thetas, found = jnp.broadcast_to(FIRST, (TASKS, *FIRST.shape)), []
-    for phase in ("support", "query"):
-        columns = [jnp.asarray(DATA[f"{phase} {name}"]) for name in ("observations", "actions", "rewards", "happened")]
-        mean = jax.vmap(policies, (None, 1), (1, None))(thetas, columns[0])[0]
-        found.append(estimate(thetas, *columns, mean))
-        thetas = adapt(FIRST, found[0])
-    return *found, thetas
-
-
 @jax.jit
-def step_on_given():
-    """Return the samples that ours wrote, what the step on them needs, and what both sides say of it."""
-    support, query, adapted = given()
-    loss, gradient = surrogate(FIRST, support, query)
-    step = natural_step(FIRST, gradient, support, query, adapted, random.key(0), 1)
-    after, kl = surrogate_and_kl(FIRST - np.float32(0.1) * step, support, query)
+def step_on(theta, columns):
+    """Return samples of what ours wrote, what the step on them needs, and what both sides say of it."""
+    thetas, found = jnp.broadcast_to(theta, (TASKS, *theta.shape)), []
+    for phase in columns:
+        mean = jax.vmap(policies, (None, 1), (1, None))(thetas, phase[0])[0]
+        found.append(estimate(thetas, *phase, mean))
+        thetas, adapted = adapt(theta, found[0]), thetas
+    support, query = found
+    loss, gradient = surrogate(theta, support, query)
+    step = natural_step(theta, gradient, support, query, adapted, random.key(0), 1)
+    after, kl = surrogate_and_kl(theta - np.float32(0.1) * step, support, query)
     norms = jnp.linalg.norm(gradient), jnp.linalg.norm(step)
     return (support, query, adapted, loss, gradient, step), (after, *norms, kl)
 
 
 def prepare():
     """Take the step that both sides take; compile."""
-    (support, query, adapted, loss, gradient, step), said = step_on_given()
+    names = "observations", "actions", "rewards", "happened"
+    columns = [[jnp.asarray(DATA[f"{phase} {name}"]) for name in names] for phase in ("support", "query")]
+    (support, query, adapted, loss, gradient, step), said = step_on(FIRST, columns)
     same = dict(zip(AGREE, map(float, said), strict=True))
     key, whole = random.key(1), jax.jit(iterate)
     parts = {
