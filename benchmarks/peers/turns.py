@@ -108,6 +108,7 @@ class Side:
         python = interpreter(self.library) if self.library else sys.executable
         env = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         env |= {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "PYTHONWARNINGS": "ignore", **self.env}
+        env.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax-compiled"))
         command = [python, str(HERE / self.script), *self.arguments]
         self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._line(self.process.stdout)
@@ -163,9 +164,11 @@ def take_turns(sides: Sequence[Side], rounds: int) -> dict[str, list[Measures]]:
                 print(f"{side.library} does not install: {error}")
                 continue
             running.append(side)
+            print(f"{side.name} is ready", file=sys.stderr)
         for number in range(rounds):
             for side in running if number % 2 == 0 else running[::-1]:
                 found.setdefault(side.name, []).append(side.measure())
+                print(f"round {number + 1}, {side.name}: {found[side.name][-1]['seconds']:.3g} s", file=sys.stderr)
     finally:
         for side in running:
             side.stop()
