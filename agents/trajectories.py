@@ -28,18 +28,10 @@ from metarl.sampling.distributions import Categorical, DiagonalGaussian, Distrib
 from metarl.sampling.spaces import flat_size
 from metarl.sampling.stochastic_policy import StochasticPolicy, check_fit
 from metarl.sampling.trajectories import TensorVectorEnv, recall_size
-from metarl.sampling.vector import has_vector_env, horizon_of, make_vector_env, spec_of
+from metarl.sampling.vector import horizon_of, make_vector_env
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
-
-ROWS = 2**12
-"""Trajectories up to which an evaluation steps all at once where a family has a batch of its own: a policy's step then costs
-its arithmetic, and not the calls around it."""
-NUMBERS = 2**26
-"""That the experience of an evaluation's tasks may hold."""
-NUMBERS_PER_STEP = 8
-"""What experience keeps of a step beside observation, action and distribution: rewards, advantages and the like."""
 
 
 class TrajectorySource(Source):
@@ -199,13 +191,8 @@ class TrajectorySource(Source):
             yield tasks[start : start + at_once]
 
     def evaluation_batch(self, adapter: Adapter, meta: Meta, steps: int, meta_batch: int) -> int:
-        """Return the meta-batch, whose environments there are; more where rows cost little beside a step of all of them."""
-        spec = spec_of(self.env)
-        if self.rollouts.vectorisation != "auto" or spec is None or not has_vector_env(spec, "tensor_step"):
-            return meta_batch
-        rows = self.rollouts.trajectories
-        numbers = rows * (steps + 1) * self.horizon * (self._entries + 3 * self.outputs + NUMBERS_PER_STEP)
-        return max(meta_batch, min(ROWS // rows, NUMBERS // numbers))
+        """Return the meta-batch, whose vector environment there is."""
+        return meta_batch
 
     def slice(self, tasks: list[Any], rows: slice) -> list[Any]:
         """Return some of the tasks."""

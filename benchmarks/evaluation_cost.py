@@ -1,11 +1,12 @@
 """python benchmarks/evaluation_cost.py [tasks] [rounds]: an evaluation beside the network's passes in it, and nothing else.
 
-``evaluate`` of MAML with 600 tasks unless told otherwise, on navigation (100 steps of 20 trajectories before and after an inner
-step) and on 20-way 1-shot episodes of random images shaped as Omniglot's (the preset's Conv4 with strides). In turn with it:
+``evaluate`` of MAML with 600 tasks unless told otherwise, in whole batches, on navigation (100 steps of 20 trajectories before
+and after an inner step) and on 20-way 1-shot episodes of random images shaped as Omniglot's (the preset's Conv4 with strides).
+In turn with it:
 its own passes alone, as many forward passes on tensors of the same shapes and as many inner steps on the same experience, as
 the adapter makes them for a batch of tasks; and plain passes, an ``nn.Module`` and its gradient by autograd, task by task where
 a batch of tasks has parameters of their own. Neither draws tasks, steps an environment, or works out an advantage or a
-measure. What is asked: an evaluation takes at most 1.2 times as long as its passes.
+measure. The aim: an evaluation takes at most 1.2 times as long as its passes.
 """
 
 import sys
@@ -117,11 +118,11 @@ def seconds(work: Callable[[], Any], times: int = 1) -> float:
 if __name__ == "__main__":
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {TASKS} tasks, medians of {ROUNDS} rounds")
     for name, of_batch in {"navigation": navigation(), "images": images()}.items():
-        batches = -(-TASKS // of_batch.tasks)
+        batches = max(1, round(TASKS / of_batch.tasks))
         of_batch.agent.evaluate(of_batch.tasks), of_batch.batched(), of_batch.plain()
         rounds = [
             (
-                seconds(lambda: of_batch.agent.evaluate(TASKS)),  # noqa: B023 - called at once
+                seconds(lambda: of_batch.agent.evaluate(batches * of_batch.tasks)),  # noqa: B023 - called at once
                 seconds(of_batch.batched, batches),
                 seconds(of_batch.plain, batches),
             )

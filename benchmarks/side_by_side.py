@@ -2,7 +2,7 @@
 
 TURTLE on sine waves as its preset has it (five inner steps, two tasks), each with the gradient as it is and compiled: seconds
 of an iteration of one agent's ``learn`` and of ``learn_side_by_side`` of ten, in turn after a few that warm up and compile.
-What is asked: ten take at most twice as long as one.
+The aim: ten take at most twice as long as one.
 """
 
 import sys

@@ -190,6 +190,9 @@ def test_options_reach_the_run():
     assert (run.options["hidden"], run.options["inner_steps"], run.options["rate"]) == ([20, 20], 5, 0.05)
     run = parse("sine", "--agent", "turtle", "--hidden", "4", "3", "--rate", "--gradient.no-compile")
     assert (list(run.options["hidden"]), run.options["rate"], run.outer_options["compile"]) == ([4, 3], None, False)
+    for written, value in (((), None), ((), True), (("False",), False), (("None",), None)):
+        given = ("--gradient.recompute-steps", *written) if (written, value) != ((), None) else ()
+        assert parse("sine", *given).outer_options["recompute_steps"] is value
     run = parse("maml-navigation", "--rate", "0.5", "0.3", "--adapted", "head", "--rollouts.gae-lambda", "0.5")
     assert (list(run.options["rate"]), run.options["adapted"], run.rollouts["gae_lambda"]) == ([0.5, 0.3], "head", 0.5)
     run = parse("navigation", "--outer=policy_gradient", "--gradient.learning-rate", "0.5", "--seed", "7", "--first-order")

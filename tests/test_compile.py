@@ -8,6 +8,7 @@ import torch
 import metarl
 from metarl.agents.side_by_side import learn_side_by_side
 from metarl.outer.compiler import compiled
+from tests.worlds import gathered
 
 
 def meta_sgd(compile, seed=0):
@@ -30,6 +31,15 @@ def test_compiled_is_eager():
     eager, fast = meta_sgd(False).learn(3).meta, meta_sgd(True).learn(3).meta
     for name, value in eager.items():
         torch.testing.assert_close(fast[name], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_gradient_is_compiled_in_one_piece(recompute):
+    agent = meta_sgd(False)
+    batch = gathered(agent)
+    fast = torch.compile(agent.outer.gradient, backend="eager", fullgraph=True, dynamic=False)
+    loss, _, _ = fast(agent.adapter, agent.meta, batch.experiences, batch.query, batch.count, batch.count, recompute)
+    torch.testing.assert_close(loss, agent.adapter.losses(agent.meta, batch.adaptation.adapted[-1], batch.query).mean())
 
 
 def test_side_by_side_one_function_of_all_runs_is_compiled(monkeypatch):

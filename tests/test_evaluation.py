@@ -135,19 +135,6 @@ def test_tasks_are_the_same_however_many_are_taken_at_once(monkeypatch):
     np.testing.assert_allclose(agent.evaluate(5).values, whole, rtol=1e-12)
 
 
-def test_policies_are_evaluated_on_as_many_tasks_at_once_as_step_well_and_have_room():
-    def at_once(steps=1, horizon=100, **rollouts):
-        kwargs = {"max_episode_steps": horizon}
-        agent = metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0", rollouts=metarl.Rollouts(**rollouts), env_kwargs=kwargs)
-        return agent.source.evaluation_batch(agent.adapter, agent.meta, steps, 3)
-
-    assert at_once(trajectories=8) == 2**12 // 8
-    assert at_once(trajectories=2**11) == 3  # the meta-batch at least
-    numbers = 8 * 101 * 100 * (2 + 3 * 2 + 8)  # of one task: trajectories, episodes, steps and what is kept of each
-    assert at_once(100, trajectories=8) == 2**26 // numbers < 2**12 // 8
-    assert at_once(trajectories=8, vectorisation="sync") == 3  # an environment for every row
-
-
 def test_evaluating_elsewhere_changes_only_what_is_said():
     agent = line(env_kwargs={"slopes": (2.0,)})
     assert agent.evaluate(1).mean[0] == 144

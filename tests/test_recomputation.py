@@ -149,6 +149,30 @@ def test_the_graph_of_one_step_is_there_at_a_time():
     assert peak(9, recompute_steps=True, tasks_at_once=1) < 0.7 * peak(9, recompute_steps=True)
 
 
+def test_first_order_steps_keep_no_graph_and_are_not_computed_again(monkeypatch):
+    assert peak(9, first_order=True) < 1.1 * peak(2, first_order=True)
+    adapter, meta, batch = images(9, first_order=True)
+    small = images(1)
+    given = small[1], small[2].experiences, small[2].query, 2
+    one_step = at_once._seen(small[0], *given[:3]).kept(False)
+    monkeypatch.setattr(at_once, "memory_of", lambda device: one_step)
+    monkeypatch.setattr(at_once, "SMALL", 0)
+    assert at_once.one_task_fits(small[0], *given)
+    assert at_once.one_task_fits(adapter, meta, batch.experiences, batch.query, 2)
+    second = images(9)
+    assert not at_once.one_task_fits(second[0], second[1], second[2].experiences, second[2].query, 2)
+
+
+def test_what_passes_between_the_steps_counts():
+    pieces = at_once.Bytes([3, 5, 2], passed=7)
+    assert (pieces.kept(False), pieces.kept(True)) == (10, 12)
+    adapter, meta, batch = images(3)
+    found = at_once._seen(adapter, meta, batch.experiences, batch.query)
+    theta = meta["theta"].nbytes
+    assert len(found.pieces) == 1 + 3 + 1 + 1  # the beginning, the steps, the end, the loss
+    assert 5 * theta <= found.passed < 5 * theta + 100
+
+
 # -- which is chosen
 
 
@@ -156,7 +180,7 @@ def test_the_graph_of_one_step_is_there_at_a_time():
 def chosen(monkeypatch):
     """Return what tells, of a share of the memory that one task takes, how many tasks go together and what is recomputed."""
     adapter, meta, batch = images(4)
-    pieces = at_once._bytes_of_one(adapter, meta, batch.experiences, batch.query)
+    whole = at_once._bytes_of_one(adapter, meta, batch.experiences, batch.query).kept(False)
     monkeypatch.setattr(at_once, "SMALL", 0)
     seen = []
 
@@ -167,7 +191,7 @@ def chosen(monkeypatch):
     monkeypatch.setattr(gradient_descent, "meta_gradient", note)
 
     def choose(share, runs=1, **options):
-        monkeypatch.setattr(at_once, "memory_of", lambda device: int(share * sum(pieces)))
+        monkeypatch.setattr(at_once, "memory_of", lambda device: int(share * whole))
         loop = GradientDescent(optimizer="SGD", **options)
         state = loop.init(adapter, meta, torch.Generator())
         if runs == 1:

@@ -74,7 +74,7 @@ def drawing(width: int, height: int) -> Iterator[None]:
         backend = os.environ.get("MUJOCO_GL") or "not set"
         raise ConfigError(
             f"render_mode='rgb_array' found no renderer (MUJOCO_GL is {backend}; {type(error).__name__}): install EGL and "
-            "set MUJOCO_GL=egl (a GPU), or OSMesa and MUJOCO_GL=osmesa (software), before Python starts"
+            "set MUJOCO_GL=egl (a GPU, or Mesa without one), or OSMesa and MUJOCO_GL=osmesa (software), before Python starts"
         ) from error
 
 

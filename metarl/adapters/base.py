@@ -1,5 +1,7 @@
 """What an adapter is: how a task's support experience changes the learner."""
 
+from __future__ import annotations  # else torch.compile stumbles over those of nested functions
+
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -77,6 +79,8 @@ class Adapter(ABC):
 
     numbers_per_coordinate: int = 1
     """How many numbers adapting works with for each entry of theta; evaluations take fewer tasks at once where it is large."""
+    first_order: bool = False
+    """Whether inner gradients and losses are constants in the meta-gradient: then no graph of them is kept."""
     rate_names: tuple[str, ...] = ()
     """The meta-parameters that are rates, if the adapter learns nothing else of its own: hypergradients can move them."""
 
@@ -126,7 +130,8 @@ class Adapter(ABC):
     def replay_chain(self, experiences: list[Any], count: int) -> list[Link]:
         """Return a replay as pieces, whose graphs an outer loop need not keep together; the first is handed ``()``.
 
-        Every piece is pure, and differentiable in both of its arguments. One piece unless an adapter knows more.
+        Every piece is pure, and differentiable in both of its arguments; one after the other they are ``replay``. One piece
+        unless an adapter knows more.
         """
         return [lambda meta, _: self.replay(meta, experiences, count)]
 

@@ -4,6 +4,8 @@ One mechanism serves every rule and both worlds:
 $\theta_{i,t+1} = u(\theta_{i,t}, \nabla L_i(\theta_{i,t}), L_i(\theta_{i,t}), s_{i,t}, t)$ for tasks i and steps t.
 """
 
+from __future__ import annotations  # else torch.compile stumbles over those of nested functions
+
 import copy
 from collections.abc import Mapping
 from contextlib import nullcontext

@@ -175,13 +175,14 @@ def flag(name: str) -> str:
 
 
 def _with_none(groups: Sequence[Group], arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with None after every option that was given no value and may have none."""
-    empty = {flag(group.full(one)) for group in groups for one in group.options if one.may_be_empty}
+    """Return the arguments with a value after options given none: True of a switch, None of others that may have none."""
+    empty = {flag(group.full(one)): one for group in groups for one in group.options if one.may_be_empty}
     filled = []
     for argument, after in zip(arguments, [*arguments[1:], "--"], strict=False):
         filled.append(argument)
-        if argument.replace("_", "-") in empty and after.startswith("--"):
-            filled.append("None")
+        option = empty.get(argument.replace("_", "-"))
+        if option is not None and after.startswith("--"):
+            filled.append(str(True if bool in _members(option.type) else None))
     return filled
 
 

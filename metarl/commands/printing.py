@@ -62,7 +62,7 @@ def row_of(cell: Cell | Derived, seeds: list[Measured], table: Table, scale: flo
     }
 
 
-def show(table: Table, rows: list[dict[str, Any]], seconds: float, console: Console | None = None) -> None:
+def show(table: Table, rows: list[dict[str, Any]], seconds: float, console: Console | None = None, scale: float = 1.0) -> None:
     """Print the report."""
     console = console or Console()
     for printed in _matrices(table, rows) if table.columns else [_lines(table, rows)]:
@@ -70,8 +70,15 @@ def show(table: Table, rows: list[dict[str, Any]], seconds: float, console: Cons
     seeds = rows[0]["seeds"]
     counted = f"{seeds} seed{'s' * (seeds > 1)}"
     interval = "over seeds" if table.interval == "seeds" else f"over tasks, mean of {counted}"
-    published = "in brackets: published; " if table.columns else ""
-    console.print(f"{published}± 95% interval {interval}; spread: deviation over seeds; {counted}; {seconds:.0f} s")
+    notes = [
+        "in brackets: published" if table.columns and any(row["paper"] is not None for row in rows) else "",
+        f"± 95% interval {interval}",
+        "spread: deviation over seeds" if any(row["spread"] is not None for row in rows) else "",
+        counted,
+        f"scale {scale:g}: that fraction of the table's iterations" if scale != 1 else "",
+        f"{seconds:.0f} s",
+    ]
+    console.print("; ".join(note for note in notes if note))
 
 
 def _lines(table: Table, rows: list[dict[str, Any]]) -> Printed:

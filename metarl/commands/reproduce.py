@@ -36,11 +36,11 @@ class Reproduce:
     first_seed: int = 0
     """The first run's seed; the others follow."""
     scale: float | None = None
-    """The fraction of the paper's iterations; below 1 every row says so. Unless given the table's own: 1, or what ends within
-    an hour on two cores where the whole takes many."""
+    """The fraction of the paper's iterations; the table says if it is not 1. Unless given the table's own: 1, or what ends
+    within an hour on two cores where the whole takes many."""
     only: str = ""
-    """Only runs whose name contains this, such as 'T=1, ' (which T=10 does not); or one of several, as in 'MAML|TURTLE';
-    `metarl list TABLE` names them."""
+    """Only the run of this name, or else those whose name contains it, such as 'T=1, ' (which T=10 does not); or of several, as
+    in 'MAML|TURTLE'; `metarl list TABLE` names them."""
     root: str = "data"
     """The folder of the image data sets that a table needs."""
     jobs: int = 0
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
             require_folder(name, getattr(asked, name))
     if asked.picture and table.picture is None:
         raise ConfigError(f"picture={asked.picture}: {asked.table} has none")
-    rows = [row for row in table.runs() if any(part in row.name for part in asked.only.split("|"))]
+    rows = chosen(table, asked.only)
     if not rows:
         near = difflib.get_close_matches(asked.only, [row.name for row in table.runs()], n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
     by_cell = {cell.name: [results[row.name, seed][cell.name] for seed in seeds] for row in rows for cell in row.cells}
     lines = printing.rows_of(table, by_cell, scale)
     seconds = perf_counter() - started
-    printing.show(table, lines, seconds)
+    printing.show(table, lines, seconds, scale=scale)
     if asked.json:
         command = shlex.join(["metarl", "reproduce", *arguments])
         content = {"table": asked.table, "rows": lines, "command": command, "seconds": round(seconds, 1)}
@@ -94,6 +94,14 @@ def main(arguments: list[str]) -> int:
     if asked.picture and table.picture is not None:
         table.picture(lines, scale).savefig(asked.picture, dpi=120)
     return 0
+
+
+def chosen(table: Table, only: str) -> list[Row]:
+    """Return the rows asked for: for each part of ``only`` the row of that name, or else those whose name contains it."""
+    rows = table.runs()
+    names = {row.name for row in rows}
+    parts = only.split("|")
+    return [row for row in rows if any(row.name == part if part in names else part in row.name for part in parts)]
 
 
 def require_data(rows: Sequence[Row], root: str) -> None:

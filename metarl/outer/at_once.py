@@ -1,7 +1,7 @@
 """How many tasks are differentiated together, and with what kept, where nobody has said it: as many as have room."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,7 +17,24 @@ SHARE = {"cpu": 1 / 16, "cuda": 1 / 2}
 SMALL = 2**19
 """Bytes of experience and parameters up to which a meta-batch is taken as a whole, unseen: it has room on any machine."""
 
-_SEEN: "WeakKeyDictionary[Adapter, dict[Any, list[int]]]" = WeakKeyDictionary()
+
+class Bytes(NamedTuple):
+    """What one task's gradient keeps.
+
+    Attributes:
+        pieces: what each piece of the replay writes, and at last the query loss.
+        passed: what all of them hand on.
+    """
+
+    pieces: list[int]
+    passed: int
+
+    def kept(self, one_at_a_time: bool) -> int:
+        """Return the bytes that are there together: of every piece, or of the largest and what passes between them."""
+        return max(self.pieces) + self.passed if one_at_a_time else sum(self.pieces)
+
+
+_SEEN: "WeakKeyDictionary[Adapter, dict[Any, Bytes]]" = WeakKeyDictionary()
 
 
 class _Written(TorchDispatchMode):
@@ -56,8 +73,7 @@ def fitting_tasks(
     """
     if count == 1 or _is_small(meta, experiences, query, count, runs):
         return count
-    pieces = _seen(adapter, meta, experiences, query)
-    one = max(pieces) if recompute_steps else sum(pieces)
+    one = _seen(adapter, meta, experiences, query).kept(recompute_steps or adapter.first_order)
     room = max(1, memory_of(meta["theta"].device) // max(1, runs * one))
     return math.ceil(count / math.ceil(count / room))
 
@@ -66,7 +82,7 @@ def one_task_fits(adapter: Adapter, meta: Meta, experiences: list[Any], query: A
     """Return whether the whole graph of one task has room; see ``fitting_tasks``."""
     if _is_small(meta, experiences, query, count, runs):
         return True
-    return runs * sum(_seen(adapter, meta, experiences, query)) <= memory_of(meta["theta"].device)
+    return runs * _seen(adapter, meta, experiences, query).kept(adapter.first_order) <= memory_of(meta["theta"].device)
 
 
 def _is_small(meta: Meta, experiences: list[Any], query: Any, count: int, runs: int) -> bool:
@@ -74,7 +90,7 @@ def _is_small(meta: Meta, experiences: list[Any], query: Any, count: int, runs: 
     return runs * numbers <= SMALL
 
 
-def _seen(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> list[int]:
+def _seen(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> Bytes:
     """Return what ``_bytes_of_one`` does; shapes are looked at once."""
     seen = _SEEN.setdefault(adapter, {})
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in _tensors(experiences, query))
@@ -94,17 +110,18 @@ def memory_of(device: torch.device) -> int:
     return int(SHARE["cpu"] * memory() * min(1.0, torch.get_num_threads() / cores()))  # of fewer threads: one of several
 
 
-def _bytes_of_one(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> list[int]:
-    """Return how many bytes the pieces of the first task's replay write, and at last its query loss."""
+def _bytes_of_one(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any) -> Bytes:
+    """Return what the gradient of the first task keeps."""
     experiences, query = tree_map(lambda leaf: leaf[:1], (experiences, query))
 
     def losses(meta: Meta, adapted: Adapted) -> Tensor:
         return adapter.losses(meta, adapted, query)
 
     handed: Any = ()
-    found = []
+    pieces, passed = [], 0
     for link in (*adapter.replay_chain(experiences, 1), losses):
         with torch.no_grad(), _Written() as written:
             handed = link(meta, handed)
-        found.append(written.bytes)
-    return found
+        pieces.append(written.bytes)
+        passed += sum(leaf.nbytes for leaf in tree_leaves(handed) if isinstance(leaf, Tensor))
+    return Bytes(pieces, passed)

@@ -48,7 +48,7 @@ class GradientDescent(OuterLoop):
     """Differentiate so many tasks together, one part of the meta-batch after the other; None for as many as have room, which
     follows from the machine's memory and threads (and moves the last digits of sums)."""
     recompute_steps: bool | None = None
-    """Keep of every inner step only where it began, and take it again for the gradient: the memory of one step instead of all
+    """Keep of every inner step only where it began, and take it again for the gradient: the graph of one step instead of all
     (gradient checkpointing), and one more pass forwards. None: where the whole graph of a single task has no room."""
     compile: bool = False
     """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after a minute."""
@@ -60,7 +60,7 @@ class GradientDescent(OuterLoop):
         for name in ("halve_every", "tasks_at_once"):
             if getattr(self, name) is not None and int(getattr(self, name)) != getattr(self, name):
                 raise ConfigError(f"{name}={getattr(self, name)!r} must be a whole number")
-        if self.recompute_steps not in (None, False, True):
+        if not isinstance(self.recompute_steps, bool | None):
             raise ConfigError(f"recompute_steps={self.recompute_steps!r} must be True, False or None, to decide by the room")
         _ = self._optimiser  # its name and arguments are looked at now, not at the first step
 
@@ -138,9 +138,9 @@ class GradientDescent(OuterLoop):
         return results
 
     def _room(self, adapter: Adapter, meta: Meta, batch: Batch, runs: int = 1) -> tuple[int, bool]:
-        """Return how many tasks are differentiated together, and whether their steps are computed again, as one run says it."""
+        """Return how many tasks are differentiated together, and whether steps are computed again; one run speaks for all."""
         given = adapter, meta, batch.experiences, batch.query, batch.count, runs
-        recompute = not one_task_fits(*given) if self.recompute_steps is None else bool(self.recompute_steps)
+        recompute = not one_task_fits(*given) if self.recompute_steps is None else self.recompute_steps
         return self.tasks_at_once or fitting_tasks(*given, recompute), recompute
 
     def gradient(

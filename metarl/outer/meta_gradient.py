@@ -1,5 +1,7 @@
 """The meta-gradient: the query loss after an adaptation, differentiated by every meta-parameter."""
 
+from __future__ import annotations  # else torch.compile stumbles over those of nested functions
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

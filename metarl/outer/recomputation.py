@@ -4,6 +4,8 @@ Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 4: gr
 are here the links of the chain.
 """
 
+from __future__ import annotations  # else torch.compile stumbles over those of nested functions
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +24,7 @@ def chain_gradient(links: Sequence[Link], values: Meta, constants: Meta) -> tupl
 
     The chain is run through once without a graph. Then its links, from the last to the first, are run again with one, of which
     no two are there at once. A single link is run once, as there is nothing before it to keep. A pure function, which ``vmap``
-    takes; it is for the gradient alone, and what differentiates it again keeps all that it spares.
+    takes; it is not to be differentiated again: no graph of it is made, and its derivative would be zero.
 
     Args:
         links: the chain; the first is handed ``()``, and the last returns the loss.

@@ -5,8 +5,15 @@ from collections.abc import Mapping
 from metarl.commands.presets.navigation import NAVIGATION_PLAIN
 from metarl.commands.settings import Preset, Settings
 
-BANDIT: Settings = {**NAVIGATION_PLAIN, "env": "metarl/BernoulliBandit-v0", "rate": 1.0, "iterations": 50}
-TABULAR_MDP: Settings = {**BANDIT, "env": "metarl/TabularMDP-v0"}
+BANDIT: Settings = {
+    **NAVIGATION_PLAIN,
+    "env": "metarl/BernoulliBandit-v0",
+    "policy_kwargs": {"hidden": [32], "activation": "tanh"},
+    "rate": 5.0,
+    "iterations": 50,
+}
+"""A bandit's observation is nought: of rectified units only the last layer's bias would ever learn."""
+TABULAR_MDP: Settings = {**NAVIGATION_PLAIN, "env": "metarl/TabularMDP-v0", "rate": 1.0, "iterations": 50}
 RL2_BANDIT: Settings = {
     "agent": "rl2",
     "env": "metarl/BernoulliBandit-v0",
@@ -39,17 +46,11 @@ RL2_MDP: Settings = {
     "rollouts.gae_lambda": 0.9,
 }
 """As on bandits; a lambda of 0.9 lets an action count by what later episodes bring, where the paper has 0.3 and more trials."""
-GRADIENT_BANDIT: Settings = {
-    **BANDIT,
-    "policy_kwargs": {"hidden": [32]},
-    "meta_batch": 200,
-    "trpo.fisher_fraction": 1.0,
-    "validate_every": 50,
-    "validation_tasks": 1000,
-}
+_MANY_TASKS: Settings = {"meta_batch": 200, "trpo.fisher_fraction": 1.0, "validate_every": 50, "validation_tasks": 1000}
+GRADIENT_BANDIT: Settings = {**BANDIT, **_MANY_TASKS}
 """Of gradient learners, for trajectories of one pull: those of five or fifty pulls say little of one task, so many tasks make
 an outer step."""
-GRADIENT_MDP: Settings = {**GRADIENT_BANDIT, "env": "metarl/TabularMDP-v0", "validation_tasks": 200}
+GRADIENT_MDP: Settings = {**TABULAR_MDP, "policy_kwargs": {"hidden": [32]}, **_MANY_TASKS, "validation_tasks": 200}
 SNAIL_BANDIT: Settings = {**{name: value for name, value in RL2_BANDIT.items() if name != "hidden"}, "agent": "snail-policy"}
 SNAIL_MDP: Settings = {**{name: value for name, value in RL2_MDP.items() if name != "hidden"}, "agent": "snail-policy"}
 
