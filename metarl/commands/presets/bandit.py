@@ -46,7 +46,14 @@ RL2_MDP: Settings = {
     "rollouts.gae_lambda": 0.9,
 }
 """As on bandits; a lambda of 0.9 lets an action count by what later episodes bring, where the paper has 0.3 and more trials."""
-_MANY_TASKS: Settings = {"meta_batch": 200, "trpo.fisher_fraction": 1.0, "validate_every": 50, "validation_tasks": 1000}
+_MANY_TASKS: Settings = {
+    "meta_batch": 200,
+    "trpo.fisher_fraction": 1.0,
+    "trpo.max_kl": 1e-3,
+    "validate_every": 50,
+    "validation_tasks": 1000,
+}
+"""A step of TRPO's is as long as its limit, be its direction noise: with 0.01 hundreds of them led back to chance."""
 GRADIENT_BANDIT: Settings = {**BANDIT, **_MANY_TASKS}
 """Of gradient learners, for trajectories of one pull: those of five or fifty pulls say little of one task, so many tasks make
 an outer step."""

@@ -112,7 +112,8 @@ def rows(pulls: int, arms: int) -> list[Row | Difference]:
     for learner, settings in STEPPING.items():
         name = name_of(learner, pulls, arms)
         cells = (Cell(name, paper.get(learner), exam=Exam(TASKS, repeats=TRIALS), total=True, unit=group),)
-        found.append(Row(name, {**settings, "env_kwargs": one_pull, "rollouts.trajectories": group, **ENDLESS}, cells))
+        own = {**settings, "env_kwargs": one_pull, "rollouts.trajectories": group, "iterations": ENDLESS["iterations"]}
+        found.append(Row(name, own, cells))
     for learner in (*REMEMBERING, *STEPPING):
         published = 100 * (paper[learner] / paper[STANDARD] - 1) if learner in paper else None
         ours, standard = (name_of(player, pulls, arms) for player in (learner, STANDARD))
