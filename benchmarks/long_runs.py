@@ -25,6 +25,8 @@ from metarl.commands.run import Run
 
 ITERATIONS = {"sine": 100_000, "navigation": 2000}
 LOOKS = 100
+FEWEST = 3
+"""Iterations of which two looks are left after the first."""
 COLUMNS = {
     "seconds": "seconds of an iteration",
     "mebibytes": "resident memory, MiB",
@@ -105,6 +107,9 @@ def main() -> None:
         parser.add_argument(f"--{world}", type=int, default=iterations)
     parser.add_argument("--picture")
     asked = vars(parser.parse_args())
+    for world in ITERATIONS:
+        if 0 < asked[world] < FEWEST:
+            parser.error(f"--{world} {asked[world]} is too short to compare its ends: give at least {FEWEST}, or 0 for none")
     runs = {}
     for world in ITERATIONS:
         if asked[world]:

@@ -50,7 +50,7 @@ def prepare():
     options = {"max_kl": outer.max_kl, "damping": outer.damping, "backtrack": outer.backtrack, "rate": NAVIGATION_PLAIN["rate"]}
     np.savez(DATA, **arrays, **options)
 
-    conjugate, search, surrogate = trpo.conjugate_gradient, trpo.TRPO._line_search, trpo._Policies.surrogate
+    conjugate, search = trpo.conjugate_gradient, trpo.TRPO._line_search
     fisher = trpo.TRPO._fisher_product
 
     def timed(part: str, function: Any) -> Any:
@@ -68,7 +68,6 @@ def prepare():
 
     trpo.conjugate_gradient = timed("products", conjugate)
     trpo.TRPO._fisher_product = timed("products", fisher)
-    trpo._Policies.surrogate = timed("gradient", surrogate)  # the forward half of it
     trpo.TRPO._line_search = searched
 
     def iterate() -> None:

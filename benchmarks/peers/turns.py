@@ -88,14 +88,14 @@ class Side:
         name: in the table.
         script: beside this one.
         arguments: its own.
-        library: whose environment it runs in; empty for ours.
+        peer: the library whose environment it runs in; empty for ours.
         env: environment variables.
     """
 
     name: str
     script: str
     arguments: Sequence[str] = ()
-    library: str = ""
+    peer: str = ""
     env: dict[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[str] | None" = None
 
@@ -105,7 +105,7 @@ class Side:
         Raises:
             DoesNotInstallError: the library cannot be had.
         """
-        python = interpreter(self.library) if self.library else sys.executable
+        python = interpreter(self.peer) if self.peer else sys.executable
         env = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         env |= {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "PYTHONWARNINGS": "ignore", **self.env}
         env.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "jax-compiled"))
@@ -161,7 +161,7 @@ def take_turns(sides: Sequence[Side], rounds: int) -> dict[str, list[Measures]]:
             try:
                 side.start()
             except DoesNotInstallError as error:
-                print(f"{side.library} does not install: {error}")
+                print(f"{side.peer} does not install: {error}")
                 continue
             running.append(side)
             print(f"{side.name} is ready", file=sys.stderr)
