@@ -18,7 +18,7 @@ from metarl.agents import building
 from metarl.agents.base import Agent
 from metarl.agents.metric import MetricAgent, MetricOptions
 from metarl.agents.options import GradientOptions, RateOptions
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 from metarl.learner import Layout
 from metarl.networks import CosineHead
 from metarl.normalisation import Statistics
@@ -168,7 +168,7 @@ class BaselineFinetune(PretrainedClassifier):
         Args:
             tasks: how many validation tasks; every pair of rate and decay is tried on the same ones.
         """
-        require_positive(tasks=tasks)
+        require_whole(tasks=tasks)
         scores: dict[tuple[float, float], float] = {}
         try:
             pairs = list(product(self.RATES, self.DECAYS))

@@ -12,7 +12,7 @@ from stable_baselines3.common.logger import Logger
 from metarl import processes
 from metarl.adapters import Adapter, Meta
 from metarl.agents.sources import Source, make_env
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 from metarl.evaluation import Evaluation, evaluate, measured_steps
 from metarl.problems import Problem
 from metarl.problems.base import SUCCESS
@@ -73,7 +73,7 @@ class Judged:
         Raises:
             ConfigError: a count out of range, or more tasks or repeats than a fixed set has.
         """
-        require_positive(tasks=tasks, repeats=repeats)
+        require_whole(tasks=tasks, repeats=repeats)
         require_steps(steps)
         source, made = self.source, self.env
         if env is not None or env_kwargs is not None:

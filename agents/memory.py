@@ -13,7 +13,7 @@ from metarl.adapters.memory.recurrent import LossOn
 from metarl.agents.judging import EVALUATION_SEED
 from metarl.agents.pictures import Pictures, Unseen, memory
 from metarl.agents.reading import ReadingAgent, ReadingOptions
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 from metarl.evaluation import Evaluation, by_instance
 from metarl.streams import stream
 
@@ -47,7 +47,7 @@ class MemoryAgent(ReadingAgent):
         Raises:
             ConfigError: a count that is not positive, tasks without classes, or a sequence that the memory cannot hold.
         """
-        require_positive(tasks=tasks, instances=instances)
+        require_whole(tasks=tasks, instances=instances)
         if self.source.problem.metric != "accuracy":
             raise ConfigError(f"accuracy_by_instance() is of classes, and env={self.env_name or self.env} has none: evaluate()")
         env = self.changed_env({**(env_kwargs or {}), "shots": instances, "queries": 1})

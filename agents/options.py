@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 
-from metarl.errors import ConfigError, require_positive, unknown_name
+from metarl.errors import ConfigError, require_whole, unknown_name
 from metarl.normalisation import Statistics
 
 Dtype = Literal["float32", "float64"]
@@ -47,9 +47,7 @@ class Options:
                 raise ConfigError(f"{name}={value!r} must be a dictionary of arguments")
             object.__setattr__(self, name, dict(value or {}))
         if self.meta_batch is not None:
-            require_positive(meta_batch=self.meta_batch)
-            if int(self.meta_batch) != self.meta_batch:
-                raise ConfigError(f"meta_batch={self.meta_batch!r} must be a whole number")
+            require_whole(meta_batch=self.meta_batch)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ConfigError(f"seed={self.seed!r} must be a whole number, not negative")
 

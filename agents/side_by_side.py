@@ -6,7 +6,7 @@ from torch import Tensor
 
 from metarl.agents import training
 from metarl.agents.base import Agent
-from metarl.errors import ConfigError, NonFiniteError, require_positive
+from metarl.errors import ConfigError, NonFiniteError, require_whole
 
 
 def learn_side_by_side(
@@ -36,7 +36,7 @@ def learn_side_by_side(
     Raises:
         ConfigError: agents that cannot learn side by side.
     """
-    require_positive(iterations=iterations, validation_tasks=validation_tasks)
+    require_whole(iterations=iterations, validation_tasks=validation_tasks)
     first = _alike(agents)
     learning, first_iteration = list(agents), first.iteration
     for step in range(1, iterations + 1):

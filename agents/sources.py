@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.adapters.base import Adapted, Adapter, Meta
-from metarl.errors import ConfigError, require_positive, unknown_name
+from metarl.errors import ConfigError, require_whole, unknown_name
 from metarl.outer import Outcome
 from metarl.problems import Problem, Rollouts
 from metarl.problems.base import Tasks
@@ -147,7 +147,7 @@ def make_env(env: str | gym.Env[Any, Any], env_kwargs: Mapping[str, Any]) -> gym
             raise ConfigError(f"env_kwargs={dict(env_kwargs)!r} needs an env id; this environment is already made")
         return env
     if env_kwargs.get("max_episode_steps") is not None:
-        require_positive(max_episode_steps=env_kwargs["max_episode_steps"])
+        require_whole(max_episode_steps=env_kwargs["max_episode_steps"])
     name = env.rpartition(":")[2]
     try:
         if ":" not in env and name not in gym.registry and name not in FAMILIES:  # asked for, packages announce theirs

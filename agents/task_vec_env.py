@@ -41,7 +41,7 @@ class TaskVecEnv(VecEnv):
 
     Raises:
         ConfigError: an unknown id, a split or a number that cannot be used, or an environment without a time limit.
-        TaskError: an environment without tasks, or not one task for every row.
+        TaskError: an environment without tasks, not one task for every row, or one outside the family.
     """
 
     def __init__(
@@ -73,11 +73,13 @@ class TaskVecEnv(VecEnv):
             space = gym.spaces.Box(-np.inf, np.inf, (entries,), np.float32)
         super().__init__(num_envs, space, self.env.action_space)
 
-    @staticmethod
-    def _of_rows(tasks: Mapping[str, Any] | Sequence[Any] | None, count: int) -> list[Any]:
+    def _of_rows(self, tasks: Mapping[str, Any] | Sequence[Any] | None, count: int) -> list[Any]:
         rows = [tasks] * count if tasks is None or isinstance(tasks, Mapping) else list(tasks)
         if len(rows) != count:
             raise TaskError(f"tasks: {len(rows)} tasks were given for {count} rows; give one for each")
+        if self.env.has_wrapper_attr("check_task"):
+            check = self.env.get_wrapper_attr("check_task")
+            rows = [None if task is None else check(task) for task in rows]
         return rows
 
     def _draw(self, n: int) -> list[Any]:

@@ -12,7 +12,7 @@ from stable_baselines3.common.logger import Figure
 
 from metarl import processes
 from metarl.agents import videos
-from metarl.errors import ConfigError, NonFiniteError, require_positive
+from metarl.errors import ConfigError, NonFiniteError, require_whole
 from metarl.logger import metrics, seconds_by_part
 from metarl.outer import Outcome
 from metarl.outer.base import State
@@ -39,9 +39,7 @@ class Plan:
     video_every: int = 0
 
     def __post_init__(self) -> None:
-        require_positive(iterations=self.iterations, log_interval=self.log_interval, validation_tasks=self.validation_tasks)
-        if self.iterations != int(self.iterations):
-            raise ConfigError(f"iterations={self.iterations} must be a whole number")
+        require_whole(iterations=self.iterations, log_interval=self.log_interval, validation_tasks=self.validation_tasks)
         for name in ("validate_every", "picture_every", "video_every"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must not be negative")

@@ -16,7 +16,7 @@ from torch import Tensor
 from metarl.envs.drawing import pixels
 from metarl.envs.task_family import TaskFamily
 from metarl.envs.vector import FamilyVectorEnv
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 from metarl.tasks import Array, Task
 
 PULLS = 20
@@ -58,7 +58,7 @@ class BernoulliBandit(TaskFamily):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}
 
     def __init__(self, task: Mapping[str, Any] | None = None, arms: int = 5, render_mode: str | None = None) -> None:
-        require_positive(arms=arms)
+        require_whole(arms=arms)
         if render_mode not in (None, "rgb_array"):
             raise ConfigError(f"render_mode={render_mode!r} must be None or 'rgb_array'")
         self.arms = arms

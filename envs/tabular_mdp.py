@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 from metarl.envs.drawing import pixels
 from metarl.envs.task_family import TaskFamily
 from metarl.envs.vector import FamilyVectorEnv
-from metarl.errors import ConfigError, TaskError, require_positive
+from metarl.errors import ConfigError, TaskError, require_whole
 from metarl.tasks import Array, Task
 
 HORIZON = 10
@@ -72,7 +72,7 @@ class TabularMDP(TaskFamily):
         actions: int = 5,
         render_mode: str | None = None,
     ) -> None:
-        require_positive(states=states, actions=actions)
+        require_whole(states=states, actions=actions)
         if render_mode not in (None, "rgb_array"):
             raise ConfigError(f"render_mode={render_mode!r} must be None or 'rgb_array'")
         self.states, self.actions = states, actions

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.envs.task_family import TaskFamily
-from metarl.errors import TaskError, require_positive
+from metarl.errors import TaskError, require_whole
 from metarl.tasks import Array, Split, Task, require_known_options
 
 
@@ -44,7 +44,7 @@ class FamilyVectorEnv(VectorEnv[Any, Any, Any]):
     def __init__(
         self, family: TaskFamily, num_envs: int, max_episode_steps: int, device: str | torch.device, dtype: str
     ) -> None:
-        require_positive(num_envs=num_envs, max_episode_steps=max_episode_steps)
+        require_whole(num_envs=num_envs, max_episode_steps=max_episode_steps)
         self.num_envs = num_envs
         self.horizon = max_episode_steps
         self.device = torch.device(device)

@@ -37,7 +37,7 @@ class CheckpointError(MetaRLError, RuntimeError):
 
 def unknown_name(field: str, value: object, known: Iterable[str]) -> ConfigError:
     """Return the error for a name that is not among ``known``, with the nearest ones first."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return ConfigError(f"{field}={value!r} is not known: {hint}choose one of {', '.join(names) or '(none)'}")

@@ -337,6 +337,8 @@ def test_bad_arguments_are_named(name):
             family(**arguments)
     with pytest.raises(ConfigError, match="max_episode_steps=0 must be above zero"):
         make_batch(name, 2, max_episode_steps=0)
+    with pytest.raises(ConfigError, match=r"max_episode_steps=2\.5 must be a whole number"):
+        make_batch(name, 2, max_episode_steps=2.5)
     with pytest.raises(ConfigError, match="max_episode_steps=0 must be above zero"):
         metarl.MAML("MlpPolicy", f"metarl/{name}-v0", env_kwargs={"max_episode_steps": 0})
 

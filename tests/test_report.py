@@ -136,12 +136,13 @@ def test_what_is_missing_is_said_with_its_remedy(run_dir, tmp_path):
     shutil.copy(run_dir / "config.json", bare)
     (bare / "evaluation.json").write_text("{half a fil")
     shown, _ = made(bare)
-    assert f"No evaluation is there. `metarl evaluate {bare} --json {bare}/evaluation.json` adds it." in shown.text
-    assert "They need the agent, which cannot be loaded: checkpoint" in shown.text
+    assert shown.text.count("No checkpoint.pt is there: the run ended before its first one") == 2
+    assert "metarl evaluate" not in shown.text
     assert "No TensorBoard logs are there" in shown.text
     (bare / "config.json").unlink()
     shutil.copy(run_dir / "checkpoint.pt", bare)
     shown, _ = made(bare, "--videos", "0")
+    assert f"No evaluation is there. `metarl evaluate {bare} --json {bare}/evaluation.json` adds it." in shown.text
     assert "No config.json is there that can be read" in shown.text
     assert "img" in shown.tags
     assert not [load for load in shown.loads if load.startswith("data:image/gif")]

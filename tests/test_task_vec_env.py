@@ -183,6 +183,8 @@ def test_without_a_batch_of_its_own_copies_are_stepped():
 def test_bad_input_is_named():
     with pytest.raises(TaskError, match="tasks: 1 tasks were given for 2 rows"):
         TaskVecEnv("tests/Navigation2D-v0", 2, tasks=GOALS[:1])
+    with pytest.raises(TaskError, match=r"task\['goal'\]"):
+        TaskVecEnv("tests/Navigation2D-v0", 2, tasks=[GOALS[0], {"goal": [9.0, 9.0]}])
     with pytest.raises(TaskError, match="has no tasks"):
         TaskVecEnv("CartPole-v1")
     with pytest.raises(ConfigError, match="num_envs=0 must be above zero"):

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 
 Seen = tuple[tuple[int, int], ...]
 """Successes and failures of every arm, in order: arms are alike until they are pulled."""
@@ -20,7 +20,7 @@ def bayes_optimal_value(arms: int, pulls: int) -> float:
     Raises:
         ConfigError: no arms or pulls, or more pulls than can be enumerated.
     """
-    require_positive(arms=arms, pulls=pulls)
+    require_whole(arms=arms, pulls=pulls)
     if pulls > MOST_PULLS:
         raise ConfigError(f"pulls={pulls!r} are too many to enumerate what may be seen: at most {MOST_PULLS}")
     alike = min(arms, pulls)  # more arms than pulls are never all pulled, and one that was not is like another

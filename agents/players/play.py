@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metarl.agents.judging import EVALUATION_SEED
 from metarl.agents.players.base import Player, Trials
 from metarl.agents.sources import make_env, name_of
-from metarl.errors import ConfigError, TaskError, require_positive
+from metarl.errors import ConfigError, TaskError, require_whole
 from metarl.sampling.spaces import flat_size
 from metarl.sampling.vector import make_vector_env
 from metarl.streams import stream
@@ -97,9 +97,9 @@ def play(
     made = make_env(env, env_kwargs or {})
     try:
         if isinstance(tasks, (int, np.integer)):
-            require_positive(tasks=tasks)
+            require_whole(tasks=tasks)
             tasks = evaluation_tasks(made, int(tasks))
-        require_positive(tasks=len(tasks), episodes=episodes)
+        require_whole(tasks=len(tasks), episodes=episodes)
         actions = _actions(player, made, tasks[0])
         generator, seeds = np.random.default_rng(seed), stream(seed, "rewards of players")
         parts = [

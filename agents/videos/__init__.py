@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from metarl.agents.videos.video import INSTALL as INSTALL
 from metarl.agents.videos.video import Video as Video
 from metarl.agents.videos.video import has_encoder as has_encoder
 from metarl.errors import ConfigError, require_whole
+from metarl.progress import Meter
 
 if TYPE_CHECKING:
     from metarl.agents.base import Agent
@@ -30,7 +32,7 @@ NUMBERS = 4
 """Numbers of a task that a caption names, at most."""
 
 
-def film(agent: Agent, tasks: int, steps: int | None = None, asked: str = "videos") -> dict[str, Video]:
+def film(agent: Agent, tasks: int, steps: int | None = None, asked: str = "videos", is_shown: bool = False) -> dict[str, Video]:
     """Return a video of each of some unseen tasks, by name; see ``Agent.videos``.
 
     Args:
@@ -38,6 +40,7 @@ def film(agent: Agent, tasks: int, steps: int | None = None, asked: str = "video
         tasks: how many, of those that the pictures show.
         steps: inner steps, or episodes of a trial that come before the last one.
         asked: what an error calls the wish for a video.
+        is_shown: whether a bar shows how many episodes are drawn.
     """
     require_whole(tasks=tasks)
     if tasks > TASKS:
@@ -50,14 +53,18 @@ def film(agent: Agent, tasks: int, steps: int | None = None, asked: str = "video
         stride = stride_of(env, agent.source)
         stages = chosen(steps + 1, PANELS)
         labels = [stage_name(adapter, stage) for stage in stages]
+        rows = _different(unseen.tasks)[:tasks]
         videos = {}
-        for row in _different(unseen.tasks)[:tasks]:
-            episodes = []
-            for stage in stages:
-                policy = agent.source.wrap(adapter, agent.meta, adapter.row(unseen.adaptation.adapted[stage], row))
-                episodes.append(play(policy, env, unseen.tasks[row], stride, seed=PICTURE_SEED + row))
-            fps = env.metadata.get("render_fps", 20) / stride
-            videos[f"task_{row + 1}"] = side_by_side(episodes, labels, _caption(row, unseen.tasks[row]), fps)
+        with Meter(len(rows) * len(stages)) if is_shown else nullcontext() as meter:
+            for row in rows:
+                episodes = []
+                for stage in stages:
+                    policy = agent.source.wrap(adapter, agent.meta, adapter.row(unseen.adaptation.adapted[stage], row))
+                    episodes.append(play(policy, env, unseen.tasks[row], stride, seed=PICTURE_SEED + row))
+                    if meter:
+                        meter.advance(text="episodes drawn")
+                fps = env.metadata.get("render_fps", 20) / stride
+                videos[f"task_{row + 1}"] = side_by_side(episodes, labels, _caption(row, unseen.tasks[row]), fps)
     return videos
 
 

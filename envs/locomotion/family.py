@@ -12,7 +12,7 @@ from metarl.envs.locomotion.camera import Camera
 from metarl.envs.locomotion.robots import Robot
 from metarl.envs.locomotion.simulation import Motion, Simulation
 from metarl.envs.task_family import TaskFamily
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import ConfigError, require_whole
 from metarl.tasks import Array, Task
 
 HORIZON = 200
@@ -49,10 +49,7 @@ class Locomotion(TaskFamily):
         width: int = 480,
         height: int = 480,
     ) -> None:
-        for name, count in {"threads": 1 if threads is None else threads, "width": width, "height": height}.items():
-            require_positive(**{name: count})
-            if int(count) != count:
-                raise ConfigError(f"{name}={count!r} must be a whole number")
+        require_whole(threads=1 if threads is None else threads, width=width, height=height)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(f"render_mode={render_mode!r} must be None or 'rgb_array'")
         self.render_mode = render_mode

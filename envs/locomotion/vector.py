@@ -14,7 +14,7 @@ from torch import Tensor
 from metarl.cores import cores
 from metarl.envs.locomotion.family import HORIZON, Locomotion, columns
 from metarl.envs.locomotion.simulation import Simulation
-from metarl.errors import TaskError, require_positive
+from metarl.errors import TaskError, require_whole
 from metarl.tasks import Array, Split, Task, require_known_options
 
 
@@ -52,7 +52,7 @@ class LocomotionVector(VectorEnv[Any, Any, Any]):
         threads: int | None = None,
         **env_kwargs: Any,
     ) -> None:
-        require_positive(num_envs=num_envs, max_episode_steps=max_episode_steps)
+        require_whole(num_envs=num_envs, max_episode_steps=max_episode_steps)
         self.num_envs = num_envs
         self.horizon = max_episode_steps
         self.device = torch.device(device)

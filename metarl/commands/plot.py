@@ -65,8 +65,7 @@ def _film(agent: "Agent", out: Path, console: Console) -> None:
     """Write the videos."""
     from metarl.agents.videos import INSTALL, film, has_encoder
 
-    console.print(f"drawing the videos of {TASKS} unseen tasks, which takes a while without a GPU")
-    for name, video in film(agent, TASKS, asked="--video").items():
+    for name, video in film(agent, TASKS, asked="--video", is_shown=True).items():
         console.print(f"{name}: {video.save(out / name)}")
     if not has_encoder():
         console.print(f"videos are GIFs; {INSTALL} makes them MP4, smaller and with more colours", markup=False)

@@ -39,6 +39,7 @@ OWN = ("agent", "outer", "env", "seed", "iterations", "policy", "device", "dtype
 PARTS = {"env_kwargs": "environment", "policy_kwargs": "policy", "options": "agent", "outer_options": "outer loop"}
 PARTS |= {"rollouts": "sampling", "versions": "software"}
 """Groups of further settings, by their names in config.json."""
+UNFINISHED = f"No {RUN_CHECKPOINT} is there: the run ended before its first one, or the file was moved."
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ def _adaptation(folder: Path, evaluation: Mapping[str, Any]) -> str:
     """Return the section of the evaluation: a table and its drawing."""
     title = "Adaptation to unseen tasks"
     if not evaluation.get("mean"):
+        if not (folder / RUN_CHECKPOINT).is_file():
+            return page.section(title, page.missing(f"{UNFINISHED} Run it again: there is nothing yet that can be evaluated."))
         run, file = shlex.quote(str(folder)), shlex.quote(str(folder / EVALUATION))
         return page.section(title, page.missing(f"No evaluation is there. `metarl evaluate {run} --json {file}` adds it."))
     known = {key: heading for key, heading in COLUMNS.items() if key in evaluation}
@@ -140,6 +143,9 @@ def _adaptation(folder: Path, evaluation: Mapping[str, Any]) -> str:
 
 def _of_agent(asked: Report, config: Mapping[str, Any]) -> Iterator[str]:
     """Yield the sections of videos and of pictures, for which the agent is needed."""
+    if not (Path(asked.run_dir) / RUN_CHECKPOINT).is_file():
+        yield page.section("Videos and pictures", page.missing(UNFINISHED))
+        return
     try:
         agent = load(asked.run_dir, asked.last, root=asked.root)
     except MetaRLError as error:
@@ -165,7 +171,7 @@ def _videos(agent: "Agent", tasks: int) -> Iterator[str]:
     from metarl.agents.videos import INSTALL, film, has_encoder
 
     try:
-        videos = film(agent, tasks, asked=f"videos={tasks}")
+        videos = film(agent, tasks, asked=f"videos={tasks}", is_shown=True)
     except MetaRLError as error:
         yield page.missing(f"No videos: {error}")
         return

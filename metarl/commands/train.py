@@ -13,7 +13,7 @@ from rich.console import Console
 
 from metarl.commands.run_folder import CONFIG, EVALUATION, differences, versions
 from metarl.commands.settings import Settings
-from metarl.errors import ConfigError, NonFiniteError, require_positive, unknown_name
+from metarl.errors import ConfigError, NonFiniteError, require_whole, unknown_name
 from metarl.files import whole
 from metarl.registry import PRESETS, TABLES
 
@@ -185,7 +185,7 @@ def _train(run: "Run", train: Train, command: str = "") -> int:
     """Train, and return the exit status."""
     folder = Path(train.run_dir)
     if run.outer:
-        require_positive(iterations=run.iterations)
+        require_whole(iterations=run.iterations)
     with closing(_agent(run, train, folder)) as agent:
         _require_evaluations(agent, run, train)
         return _fill(folder, agent, run, train, command)
