@@ -55,9 +55,16 @@ class SaveCallback(BaseCallback):
         require_positive(save_every=every)
         self._path = Path(path)
         self._every = every
+        self._seen = 0
+
+    def _on_training_start(self) -> None:
+        self._seen = self.model.iteration  # type: ignore[attr-defined]
 
     def _on_step(self) -> bool:
-        if self.model.iteration % self._every == 0 and processes.rank() == 0:  # type: ignore[attr-defined]
+        iteration = self.model.iteration  # type: ignore[attr-defined]
+        is_due = iteration // self._every > self._seen // self._every  # several steps of one call may have gone by
+        self._seen = iteration
+        if is_due and processes.rank() == 0:
             self.model.save(self._path)
         return True
 

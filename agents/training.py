@@ -65,12 +65,15 @@ def learn(agent: Agent, plan: Plan, callback: Any, name: str, progress_bar: bool
 
 def _learn(agent: Agent, plan: Plan, hooks: BaseCallback) -> None:
     started, timesteps, since = perf_counter(), agent.num_timesteps, 0
-    for _ in range(int(plan.iterations)):
+    left = int(plan.iterations)
+    while left:
         hooks.on_rollout_start()
+        count = agent.outer.steps_per_call if _can_go_together(agent, plan, left) else 1
         report = (agent.iteration + 1) % plan.log_interval == 0
         before = agent.meta
-        outcome = outer_step(agent, report)
-        since += 1
+        outcome = outer_step(agent, report, count)
+        since += count
+        left -= count
         if report:
             log = metrics(agent.adapter, before, outcome)
             log |= seconds_by_part(agent.adapter, since)
@@ -92,42 +95,56 @@ def _learn(agent: Agent, plan: Plan, hooks: BaseCallback) -> None:
             started, timesteps, since = perf_counter(), agent.num_timesteps, 0
         hooks.update_locals(locals())
         hooks.on_rollout_end()
-        if not hooks.on_step():
+        if not all(hooks.on_step() for _ in range(count)):
             break
 
 
-def outer_step(agent: Agent, report: bool) -> Outcome:
-    """Take one outer step.
+def _can_go_together(agent: Agent, plan: Plan, left: int) -> bool:
+    """Return whether a call's worth of steps comes next: all from one multiple to the next, with nothing to do between them.
+
+    What goes together follows from the count of steps alone, so that a resumed run does as an uninterrupted one.
+    """
+    together = agent.outer.steps_per_call
+    before, after = agent.iteration, agent.iteration + together
+    if together == 1 or before % together or left < together or after // plan.log_interval > before // plan.log_interval:
+        return False
+    others = filter(None, (plan.validate_every, plan.picture_every, plan.video_every))
+    return all((after - 1) // every == before // every for every in others)
+
+
+def outer_step(agent: Agent, report: bool, count: int = 1) -> Outcome:
+    """Take one outer step, or a call's worth of them, which no log reports.
 
     Raises:
-        NonFiniteError: the step was refused; the agent is as before it.
+        NonFiniteError: the step, or all of the call, was refused; the agent is as before it.
     """
     before = stream_states(agent)
     try:
         with agent.adapter.clock("outer step"):
-            tasks, batch = gather(agent, report)
-            outcome, state = agent.outer.improve(agent.adapter, agent.meta, agent.outer_state, batch, agent.streams["noise"])
+            tasks, batch = gather(agent, report, count)
+            improve = agent.outer.improve if count == 1 else agent.outer.improve_often
+            outcome, state = improve(agent.adapter, agent.meta, agent.outer_state, batch, agent.streams["noise"])
     except BaseException as error:  # stopped from the keyboard too: the agent is as after its last step
         set_streams(agent, before)
         if isinstance(error, NonFiniteError):
             raise NonFiniteError(f"iteration {agent.iteration + 1}: {error}") from error
         raise
-    absorb(agent, tasks, outcome, state)
+    absorb(agent, tasks, outcome, state, count)
     return outcome
 
 
-def gather(agent: Agent, report: bool) -> tuple[Tasks, Batch]:
-    """Return everybody's tasks of an agent's next outer step, and this process's experience of its share of them."""
+def gather(agent: Agent, report: bool, count: int = 1) -> tuple[Tasks, Batch]:
+    """Return everybody's tasks of an agent's next outer steps, and this process's experience of its share of them."""
     first = agent.iteration * agent.meta_batch
-    everybodys, tasks = agent.outer.draw(agent.source, agent.meta_batch, agent.streams["tasks"], first)
+    everybodys, tasks = agent.outer.draw(agent.source, count * agent.meta_batch, agent.streams["tasks"], first)
     return everybodys, agent.outer.gather(agent.adapter, agent.meta, tasks, agent.streams["noise"], report)
 
 
-def absorb(agent: Agent, tasks: Tasks, outcome: Outcome, state: State) -> None:
-    """Let an agent be what an outer step on these tasks made of it."""
+def absorb(agent: Agent, tasks: Tasks, outcome: Outcome, state: State, count: int = 1) -> None:
+    """Let an agent be what outer steps on these tasks made of it."""
     agent.meta, agent.outer_state = outcome.meta, state
-    agent.iteration += 1
-    agent.num_timesteps += _timesteps(agent, outcome)
+    agent.iteration += count
+    agent.num_timesteps += count * _timesteps(agent, outcome)
     if agent.adapter.learner.keeps_averages:
         inputs = agent.source.inputs(tasks, outcome)
         if inputs is not None:

@@ -58,6 +58,9 @@ class TaskSource(Protocol):
 class OuterLoop(ABC):
     """Improves the meta-parameters. Its options are frozen and its state is passed, so a loop serves any number of runs."""
 
+    steps_per_call: int = 1
+    """How many outer steps ``improve_often`` takes; a loop that takes several tells so here."""
+
     def options(self) -> dict[str, Any]:
         """Return the loop's options by name, in plain containers: a loop is a frozen dataclass of them."""
         return asdict(self) if is_dataclass(self) else {}
@@ -118,6 +121,12 @@ class OuterLoop(ABC):
         Raises:
             NonFiniteError: the loss or gradient is not finite.
         """
+
+    def improve_often(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
+    ) -> tuple[Outcome, State]:
+        """Take ``steps_per_call`` steps; the arguments are ``improve``'s, and the batch has all their tasks, step by step."""
+        raise NotImplementedError
 
     def step(
         self, adapter: Adapter, meta: Meta, state: State, tasks: Tasks, generator: torch.Generator, report: bool = True

@@ -12,13 +12,17 @@ from metarl import processes
 COMPILING = "compiling: a minute or more the first time, seconds where PyTorch's cache has it from an earlier run"
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], in_cpp: bool = False) -> Callable[..., Any]:
     """Return the function compiled; the function itself, with a word why, where there is no compiler.
 
     The first call says that it takes a while. PyTorch keeps what it has made on the disk, in ``TORCHINDUCTOR_CACHE_DIR``, for
     later runs of the same shapes.
+
+    Args:
+        function: of tensors.
+        in_cpp: let C++ call the kernels, not Python: for programs of many small ones.
     """
-    fast = torch.compile(function, dynamic=False)
+    fast = torch.compile(function, dynamic=False, options={"cpp_wrapper": True} if in_cpp else None)
     works: list[Callable[..., Any]] = []
 
     def first_try(*args: Any, **kwargs: Any) -> Any:

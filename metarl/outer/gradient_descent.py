@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
-from metarl.errors import ConfigError, NonFiniteError, require_positive
+from metarl.errors import ConfigError, NonFiniteError, require_positive, require_whole
 from metarl.outer.at_once import fitting_tasks, one_task_fits
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient, of_one_shape
-from metarl.outer.optimisers import COUNTS, ELEMENTWISE, Optimiser, OptimiserState
+from metarl.outer.optimisers import COUNTS, ELEMENTWISE, TRACED, Optimiser, OptimiserState
 from metarl.outer.vectors import limited, stacked, total_norm
 
 
@@ -53,13 +54,23 @@ class GradientDescent(OuterLoop):
     compile: bool = False
     """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after a minute."""
 
+    steps_per_call: int = 1
+    """Take so many outer steps in one call, with the optimiser inside it (Adam or AdamW): with ``compile`` small predictors'
+    steps are shorter than a call. The tasks of a call are drawn together; what is logged, and the rest of them, goes singly."""
+
     def __post_init__(self) -> None:
+        require_whole(steps_per_call=self.steps_per_call)
+        if self.steps_per_call > 1 and self.optimizer not in TRACED:
+            raise ConfigError(
+                f"steps_per_call={self.steps_per_call} needs an optimiser that can be compiled with them, and "
+                f"optimizer={self.optimizer!r} cannot: use {' or '.join(TRACED)}, or steps_per_call=1"
+            )
         for name in ("halve_every", "clip_task", "clip_value", "clip_norm", "tasks_at_once"):
             if getattr(self, name) is not None:
                 require_positive(**{name: getattr(self, name)})
         for name in ("halve_every", "tasks_at_once"):
-            if getattr(self, name) is not None and int(getattr(self, name)) != getattr(self, name):
-                raise ConfigError(f"{name}={getattr(self, name)!r} must be a whole number")
+            if getattr(self, name) is not None:
+                require_whole(**{name: getattr(self, name)})
         if not isinstance(self.recompute_steps, bool | None):
             raise ConfigError(f"recompute_steps={self.recompute_steps!r} must be True, False or None, to decide by the room")
         _ = self._optimiser  # its name and arguments are looked at now, not at the first step
@@ -86,6 +97,23 @@ class GradientDescent(OuterLoop):
         result: tuple[Tensor, Tensor, Meta] = torch.vmap(one)(meta, experiences, query)
         return result
 
+    @cached_property
+    def _several(self) -> Callable[..., tuple[Meta, OptimiserState, Tensor, Tensor]]:
+        return compiled(self.several, in_cpp=True) if self.compile else self.several
+
+    def check(self, adapter: Adapter) -> None:
+        """Raise ConfigError if several steps of a call cannot know what the earlier ones of them changed."""
+        if self.steps_per_call == 1:
+            return
+        if adapter.problem.on_policy:
+            raise ConfigError(f"steps_per_call={self.steps_per_call} needs a predictor: a policy is sampled after every step")
+        if adapter.learner.keeps_averages:
+            raise ConfigError(
+                f"steps_per_call={self.steps_per_call} keeps no running averages of batch norm: use steps_per_call=1"
+            )
+        if processes.count() > 1:
+            raise ConfigError(f"steps_per_call={self.steps_per_call} is for one process: they share every step's gradient")
+
     def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
         """Return an optimiser's state before its first step, and the count of steps."""
         return {"optimizer": {}, "steps": 0}
@@ -107,6 +135,60 @@ class GradientDescent(OuterLoop):
         require_finite("query loss or meta-gradient", loss, norm)
         meta, state = self.move(meta, gradients, state)
         return Outcome(meta, loss, batch.adaptation, batch.query, {"gradient_norm": norm}), state
+
+    def improve_often(
+        self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
+    ) -> tuple[Outcome, State]:
+        """Take several steps of ``improve`` in one call, each on its part of the tasks."""
+        steps = self.steps_per_call
+        scales = [self._scale(state["steps"] + step) for step in range(steps)]
+        parts, count = list[Batch](), batch.count // steps
+        for start in range(0, batch.count, count):
+            rows = slice(start, start + count)
+            experiences, query = tree_map(lambda leaf: leaf[rows], (batch.experiences, batch.query))  # noqa: B023 - called at once
+            parts.append(Batch(experiences, query, count))
+        moved, optimiser, losses, norms = self._several(
+            adapter,
+            meta,
+            state["optimizer"] or self._optimiser.traced_state(learned(meta)),
+            torch.tensor(scales, dtype=torch.float64, device=meta["theta"].device),
+            parts,
+            *self._room(adapter, meta, parts[0]),
+        )
+        require_finite("query loss or meta-gradient", losses, norms)
+        outcome = Outcome({**meta, **moved}, losses[-1], metrics={"gradient_norm": norms[-1]})
+        return outcome, {"optimizer": optimiser, "steps": state["steps"] + steps}
+
+    def several(
+        self,
+        adapter: Adapter,
+        meta: Meta,
+        state: OptimiserState,
+        scales: Tensor,
+        parts: list[Batch],
+        at_once: int,
+        recompute: bool,
+    ) -> tuple[Meta, OptimiserState, Tensor, Tensor]:
+        """Return the learned meta-parameters and the optimiser's state after a step on each part, and their losses and norms.
+
+        Args:
+            adapter: replays the adaptation.
+            meta: the meta-parameters.
+            state: the optimiser's.
+            scales: what the learning rate is multiplied with, shape (steps,).
+            parts: what each step differentiates on.
+            at_once: how many tasks are differentiated together.
+            recompute: whether inner steps are computed again.
+        """
+        losses, norms, moved = [], [], learned(meta)
+        for part, scale in zip(parts, scales.unbind(), strict=True):
+            loss, norm, gradients = self.gradient(
+                adapter, {**meta, **moved}, part.experiences, part.query, part.count, at_once, recompute
+            )
+            moved, state = self._optimiser.traced_step(moved, gradients, state, scale)
+            losses.append(loss)
+            norms.append(norm)
+        return moved, state, torch.stack(losses), torch.stack(norms)
 
     def improve_together(
         self,
@@ -168,10 +250,13 @@ class GradientDescent(OuterLoop):
             gradients = limited(gradients, norm, self.clip_norm)
         return before, gradients
 
+    def _scale(self, steps: int) -> float:
+        """Return what the learning rate is multiplied with after so many steps."""
+        return 1.0 if self.halve_every is None else 0.5 ** (steps // self.halve_every)
+
     def move(self, meta: Meta, gradients: Meta, state: State) -> tuple[Meta, State]:
         """Return the meta-parameters that the optimiser moves to, and the state after it."""
-        scale = 1.0 if self.halve_every is None else 0.5 ** (state["steps"] // self.halve_every)
-        moved, optimiser = self._optimiser.step(learned(meta), gradients, state["optimizer"], scale)
+        moved, optimiser = self._optimiser.step(learned(meta), gradients, state["optimizer"], self._scale(state["steps"]))
         return {**meta, **moved}, {"optimizer": optimiser, "steps": state["steps"] + 1}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from metarl.adapters.base import Meta
 from metarl.errors import CheckpointError, ConfigError, require_positive, unknown_name
@@ -17,6 +18,10 @@ ELEMENTWISE = ("SGD", "Adam", "AdamW", "Adamax", "RAdam", "RMSprop", "Adagrad", 
 """Optimisers that treat every number by itself, so that agents side by side can share a step."""
 COUNTS = ("step",)
 """What these remember that is no number of each number, but of the steps taken."""
+MEANS = ("exp_avg", "exp_avg_sq")
+"""What Adam remembers of every number."""
+TRACED = ("Adam", "AdamW")
+"""Optimisers whose step can be a part of a compiled program."""
 OptimiserState = dict[str, dict[str, Any]]
 """What an optimiser remembers of every meta-parameter, by its name; empty before the first step."""
 
@@ -47,6 +52,7 @@ class Optimiser:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"optimizer_kwargs={dict(kwargs)!r} does not fit {name}: {error}") from error
         self._learning_rate = learning_rate
+        self._settings = dict(self._optimizer.defaults)
 
     def require_state(self, values: Meta, state: OptimiserState) -> None:
         """Raise CheckpointError if a state is not of these values: fused optimisers read memory without looking at shapes."""
@@ -84,6 +90,51 @@ class Optimiser:
         for value in moved.values():
             value.grad = None
         return moved, after
+
+    def traced_step(
+        self, values: Meta, gradients: Mapping[str, Tensor], state: OptimiserState, scale: Tensor
+    ) -> tuple[Meta, OptimiserState]:
+        """Return what ``step`` does to rounding, of an optimiser in ``TRACED``, by operations that ``torch.compile`` takes.
+
+        Args:
+            values: by name.
+            gradients: of the same names and shapes.
+            state: what the step before returned, or ``traced_state``.
+            scale: what the learning rate is multiplied with, shape ().
+        """
+        moved = [value.clone() for value in values.values()]
+        after = {name: {key: x.clone() for key, x in state[name].items()} for name in values}
+        settings = self._settings
+        kept: dict[str, list[Tensor]] = {
+            key: [entries[key] for entries in after.values() if key in entries] for key in (*MEANS, "max_exp_avg_sq", "step")
+        }
+        adam(  # by position: torch.compile looks for the counts at the sixth place
+            moved,
+            [gradients[name] for name in values],
+            kept["exp_avg"],
+            kept["exp_avg_sq"],
+            kept["max_exp_avg_sq"],
+            kept["step"],
+            foreach=False,
+            fused=False,
+            amsgrad=settings["amsgrad"],
+            beta1=settings["betas"][0],
+            beta2=settings["betas"][1],
+            lr=self._learning_rate * scale,
+            weight_decay=settings["weight_decay"],
+            eps=settings["eps"],
+            maximize=settings["maximize"],
+            decoupled_weight_decay=settings["decoupled_weight_decay"],
+        )
+        return dict(zip(values, moved, strict=True)), after
+
+    def traced_state(self, values: Meta) -> OptimiserState:
+        """Return the state before the first step, as ``traced_step`` takes it."""
+        squares = ("max_exp_avg_sq",) if self._settings["amsgrad"] else ()
+        return {
+            name: {"step": torch.zeros((), device=value.device), **{key: torch.zeros_like(value) for key in (*MEANS, *squares)}}
+            for name, value in values.items()
+        }
 
 
 def _kinds(state: OptimiserState) -> dict[str, Any]:
