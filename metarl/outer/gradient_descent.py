@@ -140,20 +140,18 @@ class GradientDescent(OuterLoop):
         self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:
         """Take several steps of ``improve`` in one call, each on its part of the tasks."""
-        steps = self.steps_per_call
+        steps, count = self.steps_per_call, batch.count // self.steps_per_call
         scales = [self._scale(state["steps"] + step) for step in range(steps)]
-        parts, count = list[Batch](), batch.count // steps
-        for start in range(0, batch.count, count):
-            rows = slice(start, start + count)
-            experiences, query = tree_map(lambda leaf: leaf[rows], (batch.experiences, batch.query))  # noqa: B023 - called at once
-            parts.append(Batch(experiences, query, count))
+        first = Batch(_rows(batch.experiences, 0, count), _rows(batch.query, 0, count), count)
         moved, optimiser, losses, norms = self._several(
             adapter,
             meta,
             state["optimizer"] or self._optimiser.traced_state(learned(meta)),
             torch.tensor(scales, dtype=torch.float64, device=meta["theta"].device),
-            parts,
-            *self._room(adapter, meta, parts[0]),
+            batch.experiences,
+            batch.query,
+            count,
+            *self._room(adapter, meta, first),
         )
         require_finite("query loss or meta-gradient", losses, norms)
         outcome = Outcome({**meta, **moved}, losses[-1], metrics={"gradient_norm": norms[-1]})
@@ -165,26 +163,29 @@ class GradientDescent(OuterLoop):
         meta: Meta,
         state: OptimiserState,
         scales: Tensor,
-        parts: list[Batch],
+        experiences: list[Any],
+        query: Any,
+        count: int,
         at_once: int,
         recompute: bool,
     ) -> tuple[Meta, OptimiserState, Tensor, Tensor]:
-        """Return the learned meta-parameters and the optimiser's state after a step on each part, and their losses and norms.
+        """Return the learned meta-parameters and the optimiser's state after several steps, and their losses and norms.
 
         Args:
             adapter: replays the adaptation.
             meta: the meta-parameters.
             state: the optimiser's.
-            scales: what the learning rate is multiplied with, shape (steps,).
-            parts: what each step differentiates on.
-            at_once: how many tasks are differentiated together.
+            scales: what the learning rate of each step is multiplied with, shape (steps,).
+            experiences: the support experience of all steps' tasks, step by step.
+            query: the query experience of all.
+            count: the number of tasks of a step.
+            at_once: how many of them are differentiated together.
             recompute: whether inner steps are computed again.
         """
         losses, norms, moved = [], [], learned(meta)
-        for part, scale in zip(parts, scales.unbind(), strict=True):
-            loss, norm, gradients = self.gradient(
-                adapter, {**meta, **moved}, part.experiences, part.query, part.count, at_once, recompute
-            )
+        for step, scale in enumerate(scales.unbind()):
+            part = _rows(experiences, step, count), _rows(query, step, count)
+            loss, norm, gradients = self.gradient(adapter, {**meta, **moved}, *part, count, at_once, recompute)
             moved, state = self._optimiser.traced_step(moved, gradients, state, scale)
             losses.append(loss)
             norms.append(norm)
@@ -258,6 +259,11 @@ class GradientDescent(OuterLoop):
         """Return the meta-parameters that the optimiser moves to, and the state after it."""
         moved, optimiser = self._optimiser.step(learned(meta), gradients, state["optimizer"], self._scale(state["steps"]))
         return {**meta, **moved}, {"optimizer": optimiser, "steps": state["steps"] + 1}
+
+
+def _rows(experience: Any, step: int, count: int) -> Any:
+    """Return what one of several steps has of their experience."""
+    return tree_map(lambda leaf: leaf[step * count : (step + 1) * count], experience)
 
 
 def _stacked_state(states: list[State]) -> State:
