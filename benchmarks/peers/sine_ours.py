@@ -1,4 +1,6 @@
-"""Our side of ``sine.py``: ``agent.learn`` with a compiled meta-gradient."""
+"""Our side of ``sine.py``: ``agent.learn`` with a compiled meta-gradient, a step or several to a call."""
+
+import sys
 
 import torch
 from sine_data import INNER_RATE, episodes, parameters
@@ -14,7 +16,8 @@ STEPS = 1000
 
 def prepare():
     """Compile, and take the meta-gradient that all sides take."""
-    settings = {**PRESETS["sine"][1], "gradient.clip_norm": None, "rate": INNER_RATE}
+    changes = {"gradient.clip_norm": None, "gradient.steps_per_call": int(sys.argv[1]), "rate": INNER_RATE}
+    settings = {**PRESETS["sine"][1], **changes}
     agent = Run.of(settings, agent="maml").make()
     theta = torch.cat([torch.from_numpy(array).flatten() for array in parameters()])
     support_inputs, support_targets, query_inputs, query_targets = map(torch.from_numpy, episodes())

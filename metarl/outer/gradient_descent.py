@@ -127,6 +127,8 @@ class GradientDescent(OuterLoop):
     ) -> tuple[Outcome, State]:
         """Differentiate the query loss through a replay of the adaptation, and let the optimiser step."""
         alone = processes.count() == 1
+        if self.compile and alone and self.optimizer in TRACED:
+            return self._call(adapter, meta, state, batch, 1)
         room = self._room(adapter, meta, batch)
         loss, norm, gradients = self._gradient(adapter, meta, batch.experiences, batch.query, batch.count, *room, clip=alone)
         if not alone:
@@ -140,7 +142,10 @@ class GradientDescent(OuterLoop):
         self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
     ) -> tuple[Outcome, State]:
         """Take several steps of ``improve`` in one call, each on its part of the tasks."""
-        steps, count = self.steps_per_call, batch.count // self.steps_per_call
+        return self._call(adapter, meta, state, batch, self.steps_per_call)
+
+    def _call(self, adapter: Adapter, meta: Meta, state: State, batch: Batch, steps: int) -> tuple[Outcome, State]:
+        count = batch.count // steps
         scales = [self._scale(state["steps"] + step) for step in range(steps)]
         first = Batch(_rows(batch.experiences, 0, count), _rows(batch.query, 0, count), count)
         moved, optimiser, losses, norms = self._several(
@@ -154,7 +159,7 @@ class GradientDescent(OuterLoop):
             *self._room(adapter, meta, first),
         )
         require_finite("query loss or meta-gradient", losses, norms)
-        outcome = Outcome({**meta, **moved}, losses[-1], metrics={"gradient_norm": norms[-1]})
+        outcome = Outcome({**meta, **moved}, losses[-1], batch.adaptation, batch.query, {"gradient_norm": norms[-1]})
         return outcome, {"optimizer": optimiser, "steps": state["steps"] + steps}
 
     def several(

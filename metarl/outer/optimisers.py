@@ -106,26 +106,29 @@ class Optimiser:
         after = {name: {key: x.clone() for key, x in state[name].items()} for name in values}
         settings = self._settings
         kept: dict[str, list[Tensor]] = {
-            key: [entries[key] for entries in after.values() if key in entries] for key in (*MEANS, "max_exp_avg_sq", "step")
+            key: [entries[key] for entries in after.values() if key in entries] for key in (*MEANS, "max_exp_avg_sq")
         }
+        counts = [entries["step"].double() for entries in after.values()]  # whose powers are taken
         adam(  # by position: torch.compile looks for the counts at the sixth place
             moved,
             [gradients[name] for name in values],
             kept["exp_avg"],
             kept["exp_avg_sq"],
             kept["max_exp_avg_sq"],
-            kept["step"],
+            counts,
             foreach=False,
             fused=False,
             amsgrad=settings["amsgrad"],
             beta1=settings["betas"][0],
             beta2=settings["betas"][1],
-            lr=self._learning_rate * scale,
+            lr=scale * self._learning_rate,
             weight_decay=settings["weight_decay"],
             eps=settings["eps"],
             maximize=settings["maximize"],
             decoupled_weight_decay=settings["decoupled_weight_decay"],
         )
+        for entries, count in zip(after.values(), counts, strict=True):
+            entries["step"] = count.to(entries["step"].dtype)
         return dict(zip(values, moved, strict=True)), after
 
     def traced_state(self, values: Meta) -> OptimiserState:
