@@ -682,6 +682,15 @@ def _(value):
     return [round(learned_without_report(agent)[0], 12), len(seen)]
 
 
+@case(GradientDescent, "steps_per_call", (1, [1, 1]), (2, [2]))
+def _(value):
+    agent = line(outer=GradientDescent(1 / 16, steps_per_call=value))
+    drawn, sample = [], agent.source.sample
+    agent.source.sample = lambda n, *arguments: drawn.append(n // agent.meta_batch) or sample(n, *arguments)
+    agent.learn(2, log_interval=3)
+    return drawn
+
+
 def learned_without_report(agent):
     return agent.learn(1, log_interval=2).meta["theta"].tolist()
 
