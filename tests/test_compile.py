@@ -52,6 +52,19 @@ def test_side_by_side_one_function_of_all_runs_is_compiled(monkeypatch):
         torch.testing.assert_close(agent.meta["theta"], meta_sgd(False, seed).learn(2).meta["theta"], rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(("most", "threads"), [(2**19, {"cpp.threads": 1}), (0, {})], ids=["small", "large"])
+def test_a_small_step_runs_on_one_thread(most, threads, monkeypatch):
+    ran = []
+
+    def noted(function, **settings):
+        return lambda *args: ran.append(settings["options"]) or function(*args)
+
+    monkeypatch.setattr(torch, "compile", noted)
+    monkeypatch.setattr("metarl.outer.at_once.SMALL", most)
+    meta_sgd(True).learn(2)
+    assert ran == 2 * [{"cpp_wrapper": True, **threads}]
+
+
 def test_the_first_call_says_that_it_compiles_and_the_next_ones_do_not(monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     fast = compiled(lambda x: 2 * x)

@@ -71,7 +71,7 @@ def fitting_tasks(
         runs: that are differentiated side by side, and have as much each.
         recompute_steps: the graphs of no two pieces of the replay are there at once.
     """
-    if count == 1 or _is_small(meta, experiences, query, count, runs):
+    if count == 1 or is_small(meta, experiences, query, count, runs):
         return count
     one = _seen(adapter, meta, experiences, query).kept(recompute_steps or adapter.first_order)
     room = max(1, memory_of(meta["theta"].device) // max(1, runs * one))
@@ -80,12 +80,13 @@ def fitting_tasks(
 
 def one_task_fits(adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, runs: int = 1) -> bool:
     """Return whether the whole graph of one task has room; see ``fitting_tasks``."""
-    if _is_small(meta, experiences, query, count, runs):
+    if is_small(meta, experiences, query, count, runs):
         return True
     return runs * _seen(adapter, meta, experiences, query).kept(adapter.first_order) <= memory_of(meta["theta"].device)
 
 
-def _is_small(meta: Meta, experiences: list[Any], query: Any, count: int, runs: int) -> bool:
+def is_small(meta: Meta, experiences: list[Any], query: Any, count: int, runs: int = 1) -> bool:
+    """Return whether a meta-batch is taken as a whole, unseen; the arguments are ``fitting_tasks``'s."""
     numbers = sum(leaf.nbytes for leaf in _tensors(experiences, query)) + count * sum(value.nbytes for value in meta.values())
     return runs * numbers <= SMALL
 

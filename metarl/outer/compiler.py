@@ -12,7 +12,7 @@ from metarl import processes
 COMPILING = "compiling: a minute or more the first time, seconds where PyTorch's cache has it from an earlier run"
 
 
-def compiled(function: Callable[..., Any], in_cpp: bool = False) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = False) -> Callable[..., Any]:
     """Return the function compiled; the function itself, with a word why, where there is no compiler.
 
     The first call says that it takes a while. PyTorch keeps what it has made on the disk, in ``TORCHINDUCTOR_CACHE_DIR``, for
@@ -21,8 +21,10 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False) -> Callable[...
     Args:
         function: of tensors.
         in_cpp: let C++ call the kernels, not Python: for programs of many small ones.
+        alone: let one thread run them: of kernels of microseconds threads wait for each other longer than they compute.
     """
-    fast = torch.compile(function, dynamic=False, options={"cpp_wrapper": True} if in_cpp else None)
+    options: dict[str, Any] = {**({"cpp_wrapper": True} if in_cpp else {}), **({"cpp.threads": 1} if alone else {})}
+    fast = torch.compile(function, dynamic=False, options=options or None)
     works: list[Callable[..., Any]] = []
 
     def first_try(*args: Any, **kwargs: Any) -> Any:

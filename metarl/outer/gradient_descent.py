@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
 from metarl.errors import ConfigError, NonFiniteError, require_positive, require_whole
-from metarl.outer.at_once import fitting_tasks, one_task_fits
+from metarl.outer.at_once import fitting_tasks, is_small, one_task_fits
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient, of_one_shape
@@ -98,8 +98,11 @@ class GradientDescent(OuterLoop):
         return result
 
     @cached_property
-    def _several(self) -> Callable[..., tuple[Meta, OptimiserState, Tensor, Tensor]]:
-        return compiled(self.several, in_cpp=True) if self.compile else self.several
+    def _several(self) -> dict[bool, Callable[..., tuple[Meta, OptimiserState, Tensor, Tensor]]]:
+        """What takes several steps, by whether they are small."""
+        if not self.compile:
+            return {True: self.several, False: self.several}
+        return {small: compiled(self.several, in_cpp=True, alone=small) for small in (True, False)}
 
     def check(self, adapter: Adapter) -> None:
         """Raise ConfigError if several steps of a call cannot know what the earlier ones of them changed."""
@@ -148,7 +151,8 @@ class GradientDescent(OuterLoop):
         count = batch.count // steps
         scales = [self._scale(state["steps"] + step) for step in range(steps)]
         first = Batch(_rows(batch.experiences, 0, count), _rows(batch.query, 0, count), count)
-        moved, optimiser, losses, norms = self._several(
+        program = self._several[is_small(meta, first.experiences, first.query, count)]
+        moved, optimiser, losses, norms = program(
             adapter,
             meta,
             state["optimizer"] or self._optimiser.traced_state(learned(meta)),
