@@ -86,6 +86,27 @@ def test_without_a_compiler_it_goes_on_eagerly(monkeypatch):
     assert fast(4) == 8
 
 
+def test_a_compiler_that_fails_at_other_shapes_later_does_not_end_the_run(monkeypatch):
+    def half_a_cache(function, **_):
+        def once(x):
+            if x == 2:
+                raise torch._dynamo.exc.TorchDynamoException("file too short")
+            if x == 3:
+                raise ValueError("mine")
+            return function(x)
+
+        return once
+
+    monkeypatch.setattr(torch, "compile", half_a_cache)
+    fast = compiled(lambda x: 2 * x)
+    assert fast(1) == 2
+    with pytest.raises(ValueError, match="mine"):
+        fast(3)
+    with pytest.warns(UserWarning, match="failed with TorchDynamoException .* half written in TORCHINDUCTOR_CACHE_DIR"):
+        assert fast(2) == 4
+    assert fast(2) == 4
+
+
 def test_a_fault_of_ones_own_is_not_hidden(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
 

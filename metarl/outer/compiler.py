@@ -25,24 +25,28 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = F
     """
     options: dict[str, Any] = {**({"cpp_wrapper": True} if in_cpp else {}), **({"cpp.threads": 1} if alone else {})}
     fast = torch.compile(function, dynamic=False, options=options or None)
-    works: list[Callable[..., Any]] = []
+    was_tried = is_eager = False
 
-    def first_try(*args: Any, **kwargs: Any) -> Any:
-        if works:
-            return works[0](*args, **kwargs)
-        if processes.rank() == 0:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal was_tried, is_eager
+        if is_eager:
+            return function(*args, **kwargs)
+        if not was_tried and processes.rank() == 0:
             Console(stderr=True, soft_wrap=True).print(COMPILING, markup=False, highlight=False)
         try:
             result = fast(*args, **kwargs)
-            works.append(fast)
         except Exception as error:  # whatever the compiler throws; a fault of the function's own shows again in eager
+            if was_tried and not isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                raise
+            is_eager = True
             warnings.warn(
                 f"compile=True had no effect, the run goes on eagerly: torch.compile failed with {type(error).__name__} "
-                "(on Linux it needs a C++ compiler such as g++)",
+                "(on Linux it needs a C++ compiler such as g++; what a killed run left half written in "
+                "TORCHINDUCTOR_CACHE_DIR, or /tmp/torchinductor_USER, can be deleted)",
                 stacklevel=2,
             )
-            result = function(*args, **kwargs)
-            works.append(function)
+            return function(*args, **kwargs)
+        was_tried = True
         return result
 
-    return first_try
+    return call
