@@ -52,17 +52,16 @@ def test_side_by_side_one_function_of_all_runs_is_compiled(monkeypatch):
         torch.testing.assert_close(agent.meta["theta"], meta_sgd(False, seed).learn(2).meta["theta"], rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize(("most", "threads"), [(2**19, {"cpp.threads": 1}), (0, {})], ids=["small", "large"])
+@pytest.mark.parametrize(("most", "threads"), [(2**19, 1), (0, 2)], ids=["small", "large"])
 def test_a_small_step_runs_on_one_thread(most, threads, monkeypatch):
-    ran = []
-
-    def noted(function, **settings):
-        return lambda *args: ran.append(settings["options"]) or function(*args)
-
-    monkeypatch.setattr(torch, "compile", noted)
+    ran, now = [], [2]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now[-1])
+    monkeypatch.setattr(torch, "set_num_threads", now.append)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: lambda *args: ran.append(now[-1]) or function(*args))
     monkeypatch.setattr("metarl.outer.at_once.SMALL", most)
     meta_sgd(True).learn(2)
-    assert ran == 2 * [{"cpp_wrapper": True, **threads}]
+    assert ran == [threads, threads]
+    assert now[-1] == 2
 
 
 def test_the_first_call_says_that_it_compiles_and_the_next_ones_do_not(monkeypatch, capsys):

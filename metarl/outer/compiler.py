@@ -1,7 +1,8 @@
 """A function compiled, or as it is where there is no compiler."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -23,8 +24,7 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = F
         in_cpp: let C++ call the kernels, not Python: for programs of many small ones.
         alone: let one thread run them: of kernels of microseconds threads wait for each other longer than they compute.
     """
-    options: dict[str, Any] = {**({"cpp_wrapper": True} if in_cpp else {}), **({"cpp.threads": 1} if alone else {})}
-    fast = torch.compile(function, dynamic=False, options=options or None)
+    fast = torch.compile(function, dynamic=False, options={"cpp_wrapper": True} if in_cpp else None)
     was_tried = is_eager = False
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -34,7 +34,8 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = F
         if not was_tried and processes.rank() == 0:
             Console(stderr=True, soft_wrap=True).print(COMPILING, markup=False, highlight=False)
         try:
-            result = fast(*args, **kwargs)
+            with _one_thread() if alone else nullcontext():
+                result = fast(*args, **kwargs)
         except Exception as error:  # whatever the compiler throws; a fault of the function's own shows again in eager
             if was_tried and not isinstance(error, torch._dynamo.exc.TorchDynamoException):
                 raise
@@ -50,3 +51,14 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = F
         return result
 
     return call
+
+
+@contextmanager
+def _one_thread() -> Generator[None, None, None]:
+    """Let PyTorch use one thread of the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
