@@ -230,7 +230,15 @@ def test_the_penalty_goes_after_its_target_and_no_epoch_is_left_out(target, fact
 
 def test_coefficients_are_doubled_and_halved():
     kls = torch.tensor([0.016, 0.0149, 0.0067, 0.0066])
-    assert adapted_coefficient(torch.ones(4), kls, 0.01).tolist() == [2, 1, 1, 0.5]
+    assert adapted_coefficient(torch.ones(4), kls, 0.01, first=1.0).tolist() == [2, 1, 1, 0.5]
+
+
+@pytest.mark.parametrize(("kl", "end"), [(1.0, 3 * 2.0**10), (0.0, 3 * 2.0**-10)])
+def test_a_coefficient_that_does_not_help_is_not_doubled_for_ever(kl, end):
+    coefficient = torch.tensor(3.0)
+    for _ in range(40):
+        coefficient = adapted_coefficient(coefficient, torch.tensor(kl), 0.01, first=3.0)
+    assert coefficient.item() == end
 
 
 @pytest.mark.parametrize(("target", "coefficients"), [(1e-9, [1.4, 1.4]), (1e9, [0.35, 0.35]), (None, [0.7, 0.7])])

@@ -29,6 +29,8 @@ from metarl.problems.policy import PolicyProblem
 
 TOLERANCE = 1.5
 """By what factor a KL divergence may miss its target before something is done about it."""
+MOST_DOUBLINGS = 10
+"""Of a penalty's weight, and halvings."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class PPO(OuterLoop):
         """Return the state with the penalties' weights for the next step, by what came of this one."""
         if self.target_kl is None or not self.kl_coef:
             return state
-        return {**state, "kl_coef": adapted_coefficient(state["kl_coef"], after.kl, self.target_kl)}
+        return {**state, "kl_coef": adapted_coefficient(state["kl_coef"], after.kl, self.target_kl, self.kl_coef)}
 
     def measured(self, state: State, before: Tensor, after: Terms) -> dict[str, float | Tensor]:
         """Return what a log should know of the step."""
@@ -242,10 +244,14 @@ class PPO(OuterLoop):
                 yield (ours, len(part)) if len(ours) else (part.new_zeros(1), math.inf)
 
 
-def adapted_coefficient(coefficient: Tensor, kl: Tensor, target: float) -> Tensor:
-    """Return a penalty's weight, halved where a KL divergence is far below its target, doubled where it is far above."""
+def adapted_coefficient(coefficient: Tensor, kl: Tensor, target: float, first: float) -> Tensor:
+    """Return a penalty's weight, halved where a KL divergence is far below its target, doubled where it is far above.
+
+    It stays within ``MOST_DOUBLINGS`` of what it was at first. Without an end one grew a thousand million times in a hundred
+    steps, and Adam's mean squares of such gradients then left no step that could be seen for the rest of the run.
+    """
     factor = torch.where(kl > TOLERANCE * target, 2.0, torch.where(kl < target / TOLERANCE, 0.5, 1.0))
-    return coefficient * factor.to(coefficient)
+    return (coefficient * factor.to(coefficient)).clamp(first * 2.0**-MOST_DOUBLINGS, first * 2.0**MOST_DOUBLINGS)
 
 
 def _moving(meta: Meta, state: State) -> Meta:

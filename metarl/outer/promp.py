@@ -42,9 +42,9 @@ class ProMP(PPO):
     """Scale the meta-gradient, with the critic's, down to this norm."""
     inner_kl_coef: float = 5e-4
     """Eta: the weight of the KL divergence of every inner step's policy, at first."""
-    inner_target_kl: float | None = 0.01
+    inner_target_kl: float | None = None
     """What eta is adapted to, for each inner step by itself: doubled where the KL divergence is above 1.5 times this after a
-    step, halved where it is below a 1.5th; None to keep eta (the authors' scripts keep it, their class adapts it)."""
+    step, halved where it is below a 1.5th; None to keep eta, as the authors' scripts do (their class adapts it to 0.01)."""
 
     watches_steps: ClassVar[bool] = True
 
@@ -81,7 +81,7 @@ class ProMP(PPO):
         state = super().adjusted(state, after)
         if self.inner_target_kl is None:
             return state
-        coefficients = adapted_coefficient(state["inner_kl_coefs"], after.inner_kls, self.inner_target_kl)
+        coefficients = adapted_coefficient(state["inner_kl_coefs"], after.inner_kls, self.inner_target_kl, self.inner_kl_coef)
         return {**state, "inner_kl_coefs": coefficients}
 
     def measured(self, state: State, before: Tensor, after: Terms) -> dict[str, float | Tensor]:
