@@ -135,7 +135,8 @@ def test_epochs_of_the_clipped_surrogate_by_hand():
 
 
 def test_epochs_of_promp_by_hand():
-    agent = level(ProMP(0.3, n_epochs=3, clip_range=0.05, inner_kl_coef=0.7, optimizer="SGD"), rollouts=LVC)
+    penalty = {"inner_kl_coef": 0.7, "inner_target_kl": 0.01}
+    agent = level(ProMP(0.3, n_epochs=3, clip_range=0.05, **penalty, optimizer="SGD"), rollouts=LVC)
     batch = gathered(agent)
     by_hand = ByHand(agent, batch, clip=0.05, inner_kl_coef=0.7, ratio=True)
     outcome, state = stepped(agent, batch)
