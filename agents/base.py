@@ -156,11 +156,12 @@ class Agent(SB3Habits, Judged):
         picture_every: int = 0,
         video_every: int = 0,
     ) -> Self:
-        """Take outer steps; again for more: a run in pieces equals a run in one.
+        """Take outer steps; again for more: a run in pieces (of whole calls, see ``steps_per_call``) equals a run in one.
 
         Args:
             iterations: how many outer steps.
-            callback: SB3 callbacks, or a function; ``on_step`` comes after every outer step.
+            callback: SB3 callbacks, or a function; ``on_step`` comes after every outer step, and after a call of several
+                as often as it has steps.
             log_interval: outer steps between two entries of the log.
             tb_log_name: the run's name under ``tensorboard_log``; the agent's name by default.
             progress_bar: show the metric that matters as it changes.

@@ -10,7 +10,7 @@ from rich.console import Console
 from stable_baselines3.common.callbacks import BaseCallback
 
 from metarl import processes
-from metarl.errors import require_positive
+from metarl.errors import require_positive, require_whole
 from metarl.progress import Meter
 
 
@@ -52,7 +52,7 @@ class SaveCallback(BaseCallback):
 
     def __init__(self, path: str | os.PathLike[str], every: int) -> None:
         super().__init__()
-        require_positive(save_every=every)
+        require_whole(save_every=every)
         self._path = Path(path)
         self._every = every
         self._seen = 0

@@ -93,6 +93,8 @@ def _alike(agents: Sequence[Agent]) -> Agent:
     first = agents[0]
     if type(first).learn is not Agent.learn:
         raise ConfigError(f"{type(first).__name__} learns in its own way: call learn() of each")
+    if first.outer.steps_per_call > 1:
+        raise ConfigError(f"steps_per_call={first.outer.steps_per_call} has no effect side by side: call learn() of each")
     for name in ("policy_name", "env_name"):
         if any(getattr(agent, name) is None for agent in agents):
             what = name.removesuffix("_name")

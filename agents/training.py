@@ -43,6 +43,8 @@ class Plan:
         for name in ("validate_every", "picture_every", "video_every"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must not be negative")
+            if getattr(self, name):
+                require_whole(**{name: getattr(self, name)})
 
 
 def learn(agent: Agent, plan: Plan, callback: Any, name: str, progress_bar: bool) -> None:
@@ -51,6 +53,12 @@ def learn(agent: Agent, plan: Plan, callback: Any, name: str, progress_bar: bool
     for split, wanted in (("validation", plan.validate_every), ("test", plan.picture_every or plan.video_every)):
         if wanted:
             agent.source.sample(1, split, torch.Generator(agent.device))
+    together = agent.outer.steps_per_call
+    if together > 1 and plan.log_interval <= together:
+        raise ConfigError(
+            f"steps_per_call={together} has no effect with log_interval={plan.log_interval}, as logged steps are taken singly: "
+            f"log less often, such as log_interval={100 * together}"
+        )
     if plan.video_every:
         videos.require_renderer(agent, f"video_every={plan.video_every}")
     agent.start_logger(name)
@@ -102,7 +110,8 @@ def _learn(agent: Agent, plan: Plan, hooks: BaseCallback) -> None:
 def _can_go_together(agent: Agent, plan: Plan, left: int) -> bool:
     """Return whether a call's worth of steps comes next: all from one multiple to the next, with nothing to do between them.
 
-    What goes together follows from the count of steps alone, so that a resumed run does as an uninterrupted one.
+    What goes together follows from the count of steps and the plan, so that a run that is resumed by the same plan does as an
+    uninterrupted one.
     """
     together = agent.outer.steps_per_call
     before, after = agent.iteration, agent.iteration + together
@@ -127,7 +136,8 @@ def outer_step(agent: Agent, report: bool, count: int = 1) -> Outcome:
     except BaseException as error:  # stopped from the keyboard too: the agent is as after its last step
         set_streams(agent, before)
         if isinstance(error, NonFiniteError):
-            raise NonFiniteError(f"iteration {agent.iteration + 1}: {error}") from error
+            which = f"iteration {agent.iteration + 1}" if count == 1 else f"one of {count} iterations after {agent.iteration}"
+            raise NonFiniteError(f"{which}: {error}") from error
         raise
     absorb(agent, tasks, outcome, state, count)
     return outcome

@@ -10,24 +10,27 @@ import metarl
 from metarl import processes
 from metarl.agents import training
 from metarl.agents.callbacks import SaveCallback
+from metarl.agents.side_by_side import learn_side_by_side
 from metarl.errors import ConfigError, NonFiniteError
 from metarl.outer.at_once import fitting_tasks
 from metarl.outer.meta_gradient import Batch
+from metarl.outer.optimisers import Optimiser
 from tests.worlds import gathered
 
 TOGETHER = 3
 
 
-def learner(steps_per_call=TOGETHER, agent=metarl.MetaSGD, **outer):
-    return agent(
+def learner(steps_per_call=TOGETHER, env_kwargs=None, loop=metarl.GradientDescent, **outer):
+    return metarl.MetaSGD(
         "MLP",
         "metarl/Sine-v0",
+        env_kwargs=env_kwargs,
         rate=0.05,
         meta_batch=2,
         dtype="float64",
         device="cpu",
         policy_kwargs={"hidden": (5,), "init": "torch"},
-        outer=metarl.GradientDescent(0.01, steps_per_call=steps_per_call, **outer),
+        outer=loop(0.01, steps_per_call=steps_per_call, **outer),
     )
 
 
@@ -88,14 +91,25 @@ class Calls(BaseCallback):
         ({"log_interval": 5}, [3, 3, 3, 4, 5, 6, 9, 9, 9, 10]),
         ({"log_interval": 100, "validate_every": 6, "validation_tasks": 2}, [3, 3, 3, 6, 6, 6, 9, 9, 9, 10]),
         ({"log_interval": 100, "validate_every": 4, "validation_tasks": 2}, [3, 3, 3, 4, 5, 6, 7, 8, 9, 10]),
+        ({"log_interval": 100, "picture_every": 4}, [3, 3, 3, 4, 5, 6, 7, 8, 9, 10]),
     ],
-    ids=["nothing between", "logged", "validated at a call's end", "validated between"],
+    ids=["nothing between", "logged", "validated at a call's end", "validated between", "pictured between"],
 )
-def test_what_is_logged_or_validated_ends_a_call(plan, expected):
+def test_what_is_logged_or_validated_ends_a_call(plan, expected, monkeypatch):
+    monkeypatch.setattr(metarl.MetaSGD, "pictures", lambda self: {})
     agent, calls = learner(), Calls()
     agent.learn(10, calls, **plan)
     assert calls.seen == expected
     assert agent.num_timesteps == 20
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_on_tasks_that_are_fixed_a_run_in_calls_is_a_run_in_single_steps(step, tmp_path):
+    """Of a set of tasks that are taken one after the other, nothing depends on how many are drawn at once."""
+    sets = {"task_sets": {"train": 30, "validation": 2, "test": 2}}
+    single, together = (learner(count, env_kwargs=sets).learn(9 + step, log_interval=100) for count in (1, TOGETHER))
+    assert single.num_timesteps == together.num_timesteps == 2 * (9 + step)
+    torch.testing.assert_close(together.meta, single.meta, rtol=1e-9, atol=1e-12)
 
 
 def test_a_call_begins_at_a_multiple_so_that_a_resumed_run_is_an_uninterrupted_one(tmp_path):
@@ -160,11 +174,46 @@ def test_a_call_is_compiled_in_one_piece():
     torch.testing.assert_close(fast(*args, count, count, False), expected, rtol=1e-9, atol=1e-12)
 
 
+class OwnMove(metarl.GradientDescent):
+    """Somebody's own."""
+
+    def move(self, meta, gradients, state):
+        return meta, state
+
+
+def test_one_s_own_move_is_called_where_it_is_compiled_too(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    agent = learner(1, loop=OwnMove, compile=True)
+    before = dict(agent.meta)
+    agent.learn(1, log_interval=2)
+    assert all(torch.equal(value, before[name]) for name, value in agent.meta.items())
+
+
+def test_meta_parameters_that_a_state_does_not_name_begin_at_their_first_step():
+    agent = learner()
+    values = {name: value.detach() for name, value in agent.meta.items()}
+    gradients = {name: torch.ones_like(value) for name, value in values.items()}
+    optimiser = Optimiser("Adam", 0.01, {})
+    _, state = optimiser.step({"theta": values["theta"]}, gradients, {})
+    agent.outer_state = {"optimizer": state, "steps": 1}
+    agent.learn(3, log_interval=100)
+    assert agent.outer_state["optimizer"]["rule.alpha"]["step"] == 3
+    assert agent.outer_state["optimizer"]["theta"]["step"] == 4
+
+
 def test_what_cannot_share_a_call_is_named(monkeypatch):
     with pytest.raises(ConfigError, match="steps_per_call=0 must be above zero"):
         learner(0)
-    with pytest.raises(ConfigError, match=r"steps_per_call=3 needs an optimiser .* optimizer='SGD' cannot: use Adam or AdamW"):
+    with pytest.raises(ConfigError, match=r"steps_per_call=3 needs an optimiser .* optimizer='SGD', .* use Adam or AdamW"):
         learner(optimizer="SGD")
+    with pytest.raises(ConfigError, match=r"optimizer_kwargs=\{'fused': True\} cannot: use .* without capturable, .* fused"):
+        learner(optimizer_kwargs={"fused": True})
+    with pytest.raises(ConfigError, match=r"steps_per_call=3 would not call OwnMove\.move"):
+        learner(loop=OwnMove)
+    with pytest.raises(ConfigError, match=r"steps_per_call=3 has no effect with log_interval=3, .* such as log_interval=300"):
+        learner().learn(9, log_interval=3)
+    with pytest.raises(ConfigError, match="steps_per_call=3 has no effect side by side"):
+        learn_side_by_side([learner()], 3)
     with pytest.raises(ConfigError, match="steps_per_call=3 needs a predictor: a policy is sampled after every step"):
         metarl.MAML("MlpPolicy", "metarl/Navigation2D-v0", outer=metarl.GradientDescent(steps_per_call=3))
     monkeypatch.setattr(processes, "count", lambda: 2)

@@ -41,7 +41,8 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = F
                 raise
             is_eager = True
             warnings.warn(
-                f"compile=True had no effect, the run goes on eagerly: torch.compile failed with {type(error).__name__} "
+                f"compile=True {'has no further' if was_tried else 'had no'} effect, the run goes on eagerly: torch.compile "
+                f"failed with {type(error).__name__} "
                 "(on Linux it needs a C++ compiler such as g++; what a killed run left half written in "
                 "TORCHINDUCTOR_CACHE_DIR, or /tmp/torchinductor_USER, can be deleted)",
                 stacklevel=2,

@@ -19,7 +19,7 @@ from metarl.outer.at_once import fitting_tasks, is_small, one_task_fits
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient, of_one_shape
-from metarl.outer.optimisers import COUNTS, ELEMENTWISE, TRACED, Optimiser, OptimiserState
+from metarl.outer.optimisers import COUNTS, ELEMENTWISE, HOW, TRACED, Optimiser, OptimiserState
 from metarl.outer.vectors import limited, stacked, total_norm
 
 
@@ -52,19 +52,15 @@ class GradientDescent(OuterLoop):
     """Keep of every inner step only where it began, and take it again for the gradient: the graph of one step instead of all
     (gradient checkpointing), and one more pass forwards. None: where the whole graph of a single task has no room."""
     compile: bool = False
-    """Compile the meta-gradient with ``torch.compile``: several times faster on small predictors, after a minute."""
-
+    """Compile the meta-gradient with ``torch.compile``, and on a CPU Adam's or AdamW's step with it: several times faster on
+    small predictors, after a minute."""
     steps_per_call: int = 1
     """Take so many outer steps in one call, with the optimiser inside it (Adam or AdamW): with ``compile`` small predictors'
-    steps are shorter than a call. The tasks of a call are drawn together; what is logged, and the rest of them, goes singly."""
+    steps are shorter than a call. A call begins at a multiple of this, has no logged step, and holds the tasks of all its
+    steps, drawn together: for a seed they are others than single steps', with one number of shots if that is drawn."""
 
     def __post_init__(self) -> None:
         require_whole(steps_per_call=self.steps_per_call)
-        if self.steps_per_call > 1 and self.optimizer not in TRACED:
-            raise ConfigError(
-                f"steps_per_call={self.steps_per_call} needs an optimiser that can be compiled with them, and "
-                f"optimizer={self.optimizer!r} cannot: use {' or '.join(TRACED)}, or steps_per_call=1"
-            )
         for name in ("halve_every", "clip_task", "clip_value", "clip_norm", "tasks_at_once"):
             if getattr(self, name) is not None:
                 require_positive(**{name: getattr(self, name)})
@@ -73,7 +69,13 @@ class GradientDescent(OuterLoop):
                 require_whole(**{name: getattr(self, name)})
         if not isinstance(self.recompute_steps, bool | None):
             raise ConfigError(f"recompute_steps={self.recompute_steps!r} must be True, False or None, to decide by the room")
-        _ = self._optimiser  # its name and arguments are looked at now, not at the first step
+        is_traced = self._optimiser.is_traced  # its name and arguments are looked at now, not at the first step
+        if self.steps_per_call > 1 and not is_traced:
+            given = f"optimizer={self.optimizer!r}, optimizer_kwargs={dict(self.optimizer_kwargs)!r}"
+            raise ConfigError(
+                f"steps_per_call={self.steps_per_call} needs an optimiser that can be compiled, and {given} cannot: use "
+                f"{' or '.join(TRACED)} without {', '.join(sorted(HOW))}, or steps_per_call=1"
+            )
 
     @cached_property
     def _optimiser(self) -> Optimiser:
@@ -98,16 +100,20 @@ class GradientDescent(OuterLoop):
         return result
 
     @cached_property
-    def _several(self) -> dict[bool, Callable[..., tuple[Meta, OptimiserState, Tensor, Tensor]]]:
-        """What takes several steps, by whether they are small."""
-        if not self.compile:
-            return {True: self.several, False: self.several}
-        return {small: compiled(self.several, in_cpp=True, alone=small) for small in (True, False)}
+    def _programs(self) -> dict[tuple[int, bool], Callable[..., tuple[Meta, OptimiserState, Tensor, Tensor]]]:
+        """What takes several steps, by how many they are and whether they are small; each is compiled at its first call."""
+        return {}
+
+    @property
+    def _has_own_move(self) -> bool:
+        return type(self).move is not GradientDescent.move
 
     def check(self, adapter: Adapter) -> None:
         """Raise ConfigError if several steps of a call cannot know what the earlier ones of them changed."""
         if self.steps_per_call == 1:
             return
+        if self._has_own_move:
+            raise ConfigError(f"steps_per_call={self.steps_per_call} would not call {type(self).__name__}.move: use 1")
         if adapter.problem.on_policy:
             raise ConfigError(f"steps_per_call={self.steps_per_call} needs a predictor: a policy is sampled after every step")
         if adapter.learner.keeps_averages:
@@ -130,7 +136,7 @@ class GradientDescent(OuterLoop):
     ) -> tuple[Outcome, State]:
         """Differentiate the query loss through a replay of the adaptation, and let the optimiser step."""
         alone = processes.count() == 1
-        if self.compile and alone and self.optimizer in TRACED:
+        if self.compile and alone and self._optimiser.is_traced and not self._has_own_move and meta["theta"].is_cpu:
             return self._call(adapter, meta, state, batch, 1)
         room = self._room(adapter, meta, batch)
         loss, norm, gradients = self._gradient(adapter, meta, batch.experiences, batch.query, batch.count, *room, clip=alone)
@@ -151,11 +157,13 @@ class GradientDescent(OuterLoop):
         count = batch.count // steps
         scales = [self._scale(state["steps"] + step) for step in range(steps)]
         first = Batch(_rows(batch.experiences, 0, count), _rows(batch.query, 0, count), count)
-        program = self._several[is_small(meta, first.experiences, first.query, count)]
-        moved, optimiser, losses, norms = program(
+        kind = steps, is_small(meta, first.experiences, first.query, count)
+        if kind not in self._programs:
+            self._programs[kind] = compiled(self.several, in_cpp=True, alone=kind[1]) if self.compile else self.several
+        moved, optimiser, losses, norms = self._programs[kind](
             adapter,
             meta,
-            state["optimizer"] or self._optimiser.traced_state(learned(meta)),
+            {**self._optimiser.traced_state(learned(meta)), **state["optimizer"]},
             torch.tensor(scales, dtype=torch.float64, device=meta["theta"].device),
             batch.experiences,
             batch.query,

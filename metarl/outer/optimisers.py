@@ -21,7 +21,9 @@ COUNTS = ("step",)
 MEANS = ("exp_avg", "exp_avg_sq")
 """What Adam remembers of every number."""
 TRACED = ("Adam", "AdamW")
-"""Optimisers whose step can be a part of a compiled program."""
+"""Optimisers whose step can be a part of a compiled program, without arguments that choose how it is computed."""
+HOW = {"fused", "foreach", "capturable", "differentiable"}
+"""Those arguments."""
 OptimiserState = dict[str, dict[str, Any]]
 """What an optimiser remembers of every meta-parameter, by its name; empty before the first step."""
 
@@ -33,6 +35,9 @@ class Optimiser:
         name: of the class; any but LBFGS, SparseAdam and Muon.
         learning_rate: its ``lr``.
         kwargs: its other arguments.
+
+    Attributes:
+        is_traced: whether there is a ``traced_step``.
 
     Raises:
         ConfigError: an unknown optimiser, or arguments that do not fit.
@@ -46,6 +51,7 @@ class Optimiser:
             raise unknown_name("optimizer", name, known)
         cls = getattr(torch.optim, name)
         chosen = {"fused", "foreach"} & set(kwargs)
+        self.is_traced = name in TRACED and not HOW & set(kwargs)
         fused = {"fused": True} if "fused" in signature(cls).parameters and not chosen else {}
         try:
             self._optimizer: torch.optim.Optimizer = cls([torch.zeros(1)], lr=learning_rate, **{**fused, **kwargs})
@@ -94,7 +100,7 @@ class Optimiser:
     def traced_step(
         self, values: Meta, gradients: Mapping[str, Tensor], state: OptimiserState, scale: Tensor
     ) -> tuple[Meta, OptimiserState]:
-        """Return what ``step`` does to rounding, of an optimiser in ``TRACED``, by operations that ``torch.compile`` takes.
+        """Return what ``step`` does, to rounding, by operations that ``torch.compile`` takes.
 
         Args:
             values: by name.
@@ -118,6 +124,7 @@ class Optimiser:
             counts,
             foreach=False,
             fused=False,
+            capturable=moved[0].is_cuda,  # or torch.compile leaves it out, and it waits for the device
             amsgrad=settings["amsgrad"],
             beta1=settings["betas"][0],
             beta2=settings["betas"][1],
@@ -132,7 +139,7 @@ class Optimiser:
         return dict(zip(values, moved, strict=True)), after
 
     def traced_state(self, values: Meta) -> OptimiserState:
-        """Return the state before the first step, as ``traced_step`` takes it."""
+        """Return the state before the first step, as ``traced_step`` takes it; ``step`` begins with nothing."""
         squares = ("max_exp_avg_sq",) if self._settings["amsgrad"] else ()
         return {
             name: {"step": torch.zeros((), device=value.device), **{key: torch.zeros_like(value) for key in (*MEANS, *squares)}}

@@ -17,7 +17,7 @@ from torch.func import grad_and_value
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
-from metarl.errors import ConfigError, require_between, require_positive
+from metarl.errors import ConfigError, require_between, require_positive, require_whole
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.clipped_objective import CRITIC, ClippedObjective, Clips, Learned, Terms
 from metarl.outer.critic import initial_numbers, values_of
@@ -81,17 +81,15 @@ class PPO(OuterLoop):
     """Whether the KL divergence of the policies that collected the support experience is worked out."""
 
     def __post_init__(self) -> None:
-        for name in ("n_epochs", "minibatches", "clip_range", "target_kl", "clip_range_vf", "max_grad_norm"):
+        require_whole(n_epochs=self.n_epochs, minibatches=self.minibatches)
+        for name in ("clip_range", "target_kl", "clip_range_vf", "max_grad_norm"):
             if getattr(self, name) is not None:
                 require_positive(**{name: getattr(self, name)})
-        for name in ("n_epochs", "minibatches"):
-            if int(getattr(self, name)) != getattr(self, name):
-                raise ConfigError(f"{name}={getattr(self, name)!r} must be a whole number")
         self._require_weights("ent_coef", "kl_coef", "vf_coef", "sampling_correction")
         if self.critic is not None:
             object.__setattr__(self, "critic", tuple(self.critic))
             for i, width in enumerate(self.critic):
-                require_positive(**{f"critic[{i}]": width})
+                require_whole(**{f"critic[{i}]": width})
         else:
             for name in ("vf_coef", "clip_range_vf"):
                 if getattr(self, name) != getattr(type(self), name):

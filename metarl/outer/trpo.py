@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta, learned
-from metarl.errors import ConfigError, require_between, require_positive
+from metarl.errors import ConfigError, require_between, require_positive, require_whole
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch
 from metarl.outer.vectors import flatten, split
@@ -50,7 +50,8 @@ class TRPO(OuterLoop):
     line search and KL limit use all."""
 
     def __post_init__(self) -> None:
-        require_positive(max_kl=self.max_kl, cg_iterations=self.cg_iterations, line_search_steps=self.line_search_steps)
+        require_positive(max_kl=self.max_kl)
+        require_whole(cg_iterations=self.cg_iterations, line_search_steps=self.line_search_steps)
         require_between(0, 1, backtrack=self.backtrack, fisher_fraction=self.fisher_fraction, damping=self.damping)
         require_positive(fisher_fraction=self.fisher_fraction)
 
