@@ -71,9 +71,9 @@ def test_a_small_step_runs_on_one_thread(most, threads, monkeypatch):
 
 def test_the_first_call_says_that_it_compiles_and_the_next_ones_do_not(monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
-    fast = compiled(lambda x: 2 * x)
+    fast = compiled(lambda x: 2 * x, "a test")
     assert (fast(1), fast(2)) == (2, 4)
-    assert capsys.readouterr().err.count("compiling: a minute or more the first time") == 1
+    assert capsys.readouterr().err.count("compiling a test: a minute or more the first time") == 1
 
 
 def test_without_a_compiler_it_goes_on_eagerly(monkeypatch):
@@ -84,7 +84,7 @@ def test_without_a_compiler_it_goes_on_eagerly(monkeypatch):
         return fail
 
     monkeypatch.setattr(torch, "compile", no_compiler)
-    fast = compiled(lambda x: 2 * x)
+    fast = compiled(lambda x: 2 * x, "a test")
     with pytest.warns(UserWarning, match="compile=True had no effect, the run goes on eagerly"):
         assert fast(3) == 6
     assert fast(4) == 8
@@ -102,7 +102,7 @@ def test_a_compiler_that_fails_at_other_shapes_later_does_not_end_the_run(monkey
         return once
 
     monkeypatch.setattr(torch, "compile", half_a_cache)
-    fast = compiled(lambda x: 2 * x)
+    fast = compiled(lambda x: 2 * x, "a test")
     assert fast(1) == 2
     with pytest.raises(ValueError, match="mine"):
         fast(3)
@@ -118,4 +118,4 @@ def test_a_fault_of_ones_own_is_not_hidden(monkeypatch):
         raise ValueError("mine")
 
     with pytest.warns(UserWarning, match="failed with ValueError"), pytest.raises(ValueError, match="mine"):
-        compiled(faulty)(1)
+        compiled(faulty, "a test")(1)

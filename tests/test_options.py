@@ -38,6 +38,7 @@ from metarl.outer import (
     Reptile,
     TruncatedBackpropagation,
 )
+from metarl.outer.trpo import _Policies
 from metarl.problems import Rollouts
 from metarl.registry import AGENTS, OUTER_LOOPS
 from tests import ppo_by_hand
@@ -861,6 +862,24 @@ def searched(outer):
 
 case(TRPO, "line_search_steps", (1, [1.0]), (3, [1.0, 0.5, 0.25]))(lambda v: searched(TRPO(line_search_steps=v, backtrack=0.5)))
 case(TRPO, "backtrack", (0.5, [1.0, 0.5]), (0.75, [1.0, 0.75]))(lambda v: searched(TRPO(line_search_steps=2, backtrack=v)))
+
+
+@case(TRPO, "compile", (False, 0), (True, 4))
+def _(value):
+    compiled = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", lambda function, **_: compiled.append(function) or function)
+        sloped(outer=TRPO(compile=value)).learn(1, log_interval=2)
+    return len(compiled)
+
+
+@case(TRPO, "fisher_bfloat16", (False, False), (True, True))
+def _(value):
+    agent, short = level(outer=TRPO(fisher_bfloat16=value)), []
+    outputs, policies = agent.adapter.problem.outputs, _Policies.of(agent.adapter, agent.meta, gathered(agent))
+    agent.adapter.problem.outputs = lambda *given: short.append(torch.is_autocast_enabled("cpu")) or outputs(*given)
+    agent.outer._fisher_product(policies, agent.meta, torch.Generator())
+    return short[-1]
 
 
 @case(TRPO, "fisher_fraction", (1.0, [5, 5]), (0.5, [2, 2]), (0.01, [1, 1]))

@@ -7,7 +7,7 @@ import torch
 
 import metarl
 from metarl.errors import ConfigError
-from metarl.outer.trpo import TRPO, _Policies, conjugate_gradient
+from metarl.outer.trpo import TRPO, _Policies, conjugate_gradient, curvature, surrogate, surrogate_and_kl
 from metarl.problems import PolicyProblem
 from tests.toys import weight
 from tests.worlds import flat, gathered, make, unflat
@@ -33,9 +33,11 @@ def level(inner_steps=1, lengths=(1, 3), outer="trpo", cls=metarl.MAML, **rollou
 
 
 def policies_of(agent, batch=None):
-    batch = gathered(agent) if batch is None else batch
-    moving = {name: value.detach().requires_grad_() for name, value in agent.meta.items()}
-    return _Policies(agent.adapter, moving, agent.meta, batch)
+    return _Policies.of(agent.adapter, agent.meta, gathered(agent) if batch is None else batch)
+
+
+def product_of(outer, agent, batch):
+    return outer._fisher_product(policies_of(agent, batch), agent.meta, torch.Generator())
 
 
 def dense(product, size):
@@ -87,12 +89,12 @@ def test_fisher_products_are_the_dense_kl_hessian_with_every_time_step_alike(inn
     agent = level(inner_steps)
     batch = gathered(agent)
     assert batch.query.lengths.sum(1).tolist() == [3, 9]
-    matrix = dense(TRPO(damping=0.0)._fisher_product(policies_of(agent, batch), torch.Generator()), 2)
+    matrix = dense(product_of(TRPO(damping=0.0), agent, batch), 2)
     hessian = torch.autograd.functional.hessian(lambda v: mean_kl(agent, batch, v), flat(agent.meta))
     torch.testing.assert_close(matrix, hessian, rtol=1e-8, atol=1e-10)
     wrong = torch.autograd.functional.hessian(lambda v: mean_kl(agent, batch, v, by="tasks"), flat(agent.meta))
     assert not torch.allclose(matrix, wrong, rtol=1e-2)
-    damped = dense(TRPO(damping=0.5)._fisher_product(policies_of(agent, batch), torch.Generator()), 2)
+    damped = dense(product_of(TRPO(damping=0.5), agent, batch), 2)
     torch.testing.assert_close(damped, matrix + 0.5 * torch.eye(2))
 
 
@@ -100,7 +102,7 @@ def test_fisher_products_are_the_dense_kl_hessian_with_every_time_step_alike(inn
 def test_fisher_products_go_through_every_rule_and_distribution(world, rule):
     agent = make(world, rule, inner_steps=2, policy_kwargs={"hidden": (2,), "activation": "tanh"})
     batch = gathered(agent)
-    product = TRPO(damping=0.0)._fisher_product(policies_of(agent, batch), torch.Generator())
+    product = product_of(TRPO(damping=0.0), agent, batch)
     point = flat(agent.meta)
     vector = torch.randn(point.numel(), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     # H v as the derivative of the gradient's product with v
@@ -127,17 +129,17 @@ def test_a_fraction_of_the_time_steps_takes_every_step_where_it_truly_was(drawn)
     batch = gathered(agent)
     rows = [0, 1, 6, 11]
     part = policies_of(agent, batch).thinned(drawn(batch, rows), torch.Generator())
-    for full, kept in zip(batch.experiences, part.batch.experiences, strict=True):
+    for full, kept in zip(batch.experiences, part.experiences, strict=True):
         assert torch.equal(kept.actions, full.actions[:, rows])
         torch.testing.assert_close(kept.weights.sum(1), torch.ones(2, dtype=torch.float64))
     path = batch.adaptation.adapted
-    after_one = agent.adapter.replay(agent.meta, part.batch.experiences[:1], 2, path)
+    after_one = agent.adapter.replay(agent.meta, part.experiences[:1], 2, path)
     assert torch.equal(after_one[0], path[1][0])
-    outputs = agent.adapter.of_tasks(part.problem.outputs, agent.meta, after_one, part.batch.experiences[1])
-    second = part.batch.experiences[1]
+    outputs = agent.adapter.of_tasks(part.problem.outputs, agent.meta, after_one, part.experiences[1])
+    second = part.experiences[1]
     assert torch.equal(part.problem.distribution.log_prob(outputs, second.actions), second.log_probs)  # the ratio is one
-    assert torch.equal(part.replay(part.moving)[0], path[2][0])
-    off = agent.adapter.replay(agent.meta, part.batch.experiences, 2)[0]
+    assert torch.equal(part.replay(agent.meta, part.path)[0], path[2][0])
+    off = agent.adapter.replay(agent.meta, part.experiences, 2)[0]
     assert (off - path[2][0]).abs().min() > 1e-3  # without the path it goes elsewhere
 
 
@@ -154,7 +156,7 @@ def test_a_true_path_changes_nothing_for_all_time_steps():
         torch.testing.assert_close(held[0][name], gradient, rtol=1e-12, atol=1e-14)
     whole = policies_of(agent, batch).thinned(1.0, torch.Generator())
     assert torch.equal(whole.query.actions, batch.query.actions)
-    exact, same = (dense(TRPO()._fisher_product(p, torch.Generator()), 4) for p in (policies_of(agent, batch), whole))
+    exact, same = (dense(curvature(policies, agent.meta), 4) for policies in (whole._replace(path=None), whole))
     torch.testing.assert_close(same, exact, rtol=1e-10, atol=1e-12)
 
 
@@ -167,7 +169,7 @@ def test_the_product_on_a_fraction_is_of_the_dense_matrices_of_that_part(drawn):
     none = agent.meta["theta"].new_zeros(0)
     steps = batch.query.lengths.sum(1)
     for task in range(2):
-        support, query = (type(part.query)(*(field[task] for field in one)) for one in (part.batch.experiences[0], part.query))
+        support, query = (type(part.query)(*(field[task] for field in one)) for one in (part.experiences[0], part.query))
 
         def outputs(theta, observations):
             return learner(theta, none, observations)
@@ -182,7 +184,7 @@ def test_the_product_on_a_fraction_is_of_the_dense_matrices_of_that_part(drawn):
         information = torch.stack([problem.distribution.fisher(now, column) for column in jacobian.unbind(-1)], -1)  # F J
         weights = (steps[task] / steps.sum() * query.weights)[:, None, None]
         expected = expected + (weights * jacobian.mT @ information).sum(0)
-    product = TRPO(damping=0.0, fisher_fraction=fraction)._fisher_product(policies_of(agent, batch), torch.Generator())
+    product = product_of(TRPO(damping=0.0, fisher_fraction=fraction), agent, batch)
     torch.testing.assert_close(dense(product, 2), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -194,14 +196,13 @@ def test_at_the_old_policy_the_ratio_is_one_and_the_kl_zero(world):
     agent = make(world, inner_steps=2)
     problem, batch = agent.adapter.problem, gathered(agent)
     query, policies = batch.query, policies_of(agent, batch)
-    adapted = policies.replay(policies.moving)
-    outputs = policies.outputs(policies.moving, adapted)
+    outputs = policies.of_tasks(problem.outputs, agent.meta, policies.replay(agent.meta))
     torch.testing.assert_close(problem.distribution.log_prob(outputs, query.actions), query.log_probs, rtol=1e-9, atol=1e-9)
     assert problem.distribution.kl(query.distribution_parameters, outputs).abs().max() < 1e-12
-    loss, kl = policies.surrogate_and_kl(policies.moving)
+    loss, kl = surrogate_and_kl(policies, agent.meta)
     assert kl.abs() < 1e-12
-    torch.testing.assert_close(loss, policies.surrogate(policies.moving))
-    torch.testing.assert_close(policies.surrogate(policies.moving), -(query.weights * query.advantages).sum(1).mean())
+    torch.testing.assert_close(loss, surrogate(policies, agent.meta))
+    torch.testing.assert_close(surrogate(policies, agent.meta), -(query.weights * query.advantages).sum(1).mean())
 
 
 @pytest.mark.parametrize("world", ["navigation", "bandit"])

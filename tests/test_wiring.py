@@ -20,7 +20,7 @@ from metarl.evaluation import Evaluation
 from metarl.logger import metrics
 from metarl.normalisation import with_our_batch_norm
 from metarl.outer import TRPO, GradientDescent, HypergradientDescent
-from metarl.outer.trpo import _Policies
+from metarl.outer.trpo import _Policies, surrogate, surrogate_and_kl
 from metarl.problems import SupervisedProblem
 from metarl.sampling.row_stepper import RowStepper, Steps
 from metarl.sampling.vector import SteppedVectorEnv
@@ -208,16 +208,16 @@ def level(lengths=(1, 3), **options):
 def test_the_kl_is_a_mean_over_time_steps_not_over_tasks():
     agent = level(lengths=(1, 4))
     batch = gathered(agent)
-    policies = _Policies(agent.adapter, agent.meta, agent.meta, batch)
+    policies = _Policies.of(agent.adapter, agent.meta, batch)
     moved = {name: value + 0.1 for name, value in agent.meta.items()}
-    adapted = policies.replay(moved)
-    kl = agent.adapter.problem.distribution.kl(batch.query.distribution_parameters, policies.outputs(moved, adapted))
+    outputs = policies.of_tasks(policies.problem.outputs, moved, policies.replay(moved))
+    kl = agent.adapter.problem.distribution.kl(batch.query.distribution_parameters, outputs)
     happened = batch.query.happened
     by_task = [kl[task][happened[task]].mean() for task in range(2)]
     assert happened.sum(1).tolist() == [3, 12]
     assert by_task[0] != pytest.approx(by_task[1].item(), rel=0.05)
-    loss, mean = policies.surrogate_and_kl(moved)
-    assert loss.item() == pytest.approx(policies.surrogate(moved).item())
+    loss, mean = surrogate_and_kl(policies, moved)
+    assert loss.item() == pytest.approx(surrogate(policies, moved).item())
     assert mean.item() == pytest.approx(kl[happened].mean().item())
 
 

@@ -18,17 +18,20 @@ from turns import KEEPS_MEMORY, Side, print_agreement, print_seconds, take_turns
 PARTS = ("sampling", "gradient", "products", "line search", "tries")
 
 if __name__ == "__main__":
+    ways = ("eager", "compiled", "bfloat16")
     with tempfile.TemporaryDirectory() as folder:
         sides = []
         for fraction in ("0.2", "1.0"):
             data = str(Path(folder) / f"{fraction}.npz")
-            sides.append(Side(f"metarl, {fraction}", "navigation_ours.py", [fraction, data], env=KEEPS_MEMORY))
+            for way in ways:
+                sides.append(Side(f"metarl {way}, {fraction}", "navigation_ours.py", [fraction, data, way], env=KEEPS_MEMORY))
             sides.append(Side(f"JAX, {fraction}", "navigation_jax.py", [fraction, data], "jax", KEEPS_MEMORY))
         found = take_turns(sides, int(sys.argv[1]) if len(sys.argv) > 1 else 3)
-    for i in range(0, len(sides), 2):
-        pair = {side.name: found[side.name] for side in sides[i : i + 2] if side.name in found}
-        print_agreement(pair, AGREE, within=1e-2)
-        print_seconds(pair)
-    print(f"{'':>12}" + "".join(f" {part:>12}" for part in PARTS) + "   (medians, seconds)")
+    of_fraction = len(ways) + 1
+    for i in range(0, len(sides), of_fraction):
+        together = {side.name: found[side.name] for side in sides[i : i + of_fraction] if side.name in found}
+        print_agreement(together, AGREE, within=1e-2)
+        print_seconds(together)
+    print(f"{'':>24}" + "".join(f" {part:>12}" for part in PARTS) + "   (medians, seconds)")
     for name, measured in found.items():
-        print(f"{name:>12}" + "".join(f" {median(one[part] for one in measured):12.3f}" for part in PARTS))
+        print(f"{name:>24}" + "".join(f" {median(one[part] for one in measured):12.3f}" for part in PARTS))

@@ -14,31 +14,25 @@ from metarl.commands.presets.navigation import NAVIGATION_PLAIN
 from metarl.commands.run import Run
 from metarl.outer import trpo
 
-FRACTION, DATA = float(sys.argv[1]), sys.argv[2]
-
-
-def policies_of(agent: Any, batch: Any) -> Any:
-    """Return the policies of a step on a batch."""
-    moving = {"theta": agent.meta["theta"].detach().clone().requires_grad_()}
-    return trpo._Policies(agent.adapter, moving, agent.meta, batch)
+FRACTION, DATA, WAY = float(sys.argv[1]), sys.argv[2], sys.argv[3]
 
 
 def prepare():
     """Write the batch; let the parts be timed."""
-    agent = Run.of({**NAVIGATION_PLAIN, "trpo.fisher_fraction": FRACTION}, agent="maml").make()
+    options = {"fisher_fraction": FRACTION, "compile": WAY != "eager", "fisher_bfloat16": WAY == "bfloat16"}
+    agent = Run.of({**NAVIGATION_PLAIN, **{f"trpo.{name}": value for name, value in options.items()}}, agent="maml").make()
     assert set(agent.meta) == {"theta"}
     clock, tries, outer = Clock(), [], agent.outer
     _, batch = gather(agent, report=False)
-    policies = policies_of(agent, batch)
-    loss = policies.surrogate(policies.moving)
-    gradient = torch.autograd.grad(loss, policies.moving["theta"])[0]
+    policies = trpo._Policies.of(agent.adapter, agent.meta, batch)
+    gradient = trpo.surrogate_gradient(policies, agent.meta)[0]["theta"]
     # the product on all time-steps: a fraction would be drawn by each side's own generator
     whole = trpo.TRPO(damping=outer.damping)
-    product = whole._fisher_product(policies, torch.Generator())
+    product = whole._fisher_product(policies, agent.meta, torch.Generator())
     direction, image = trpo.conjugate_gradient(product, gradient, outer.cg_iterations)
     step = direction * (2 * outer.max_kl / direction.dot(image)).sqrt()
     with torch.no_grad():
-        after, kl = policies.surrogate_and_kl({"theta": policies.moving["theta"] - 0.1 * step})
+        after, kl = trpo.surrogate_and_kl(policies, {"theta": agent.meta["theta"] - 0.1 * step})
     said = after, gradient.norm(), step.norm(), kl
     same = dict(zip(AGREE, map(float, said), strict=True))
     layout = agent.adapter.learner.layout
@@ -47,8 +41,9 @@ def prepare():
         for name in ("observations", "actions", "rewards"):
             arrays[f"{phase} {name}"] = samples.by_trajectory(getattr(samples, name)).numpy()
         arrays[f"{phase} happened"] = samples.by_trajectory(samples.happened).numpy()
-    options = {"max_kl": outer.max_kl, "damping": outer.damping, "backtrack": outer.backtrack, "rate": NAVIGATION_PLAIN["rate"]}
-    np.savez(DATA, **arrays, **options)
+    told = {"max_kl": outer.max_kl, "damping": outer.damping, "backtrack": outer.backtrack, "rate": NAVIGATION_PLAIN["rate"]}
+    if WAY == "eager":
+        np.savez(DATA, **arrays, **told)
 
     conjugate, search = trpo.conjugate_gradient, trpo.TRPO._line_search
     fisher = trpo.TRPO._fisher_product

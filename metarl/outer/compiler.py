@@ -10,10 +10,10 @@ from rich.console import Console
 
 from metarl import processes
 
-COMPILING = "compiling: a minute or more the first time, seconds where PyTorch's cache has it from an earlier run"
+COMPILING = "compiling {name}: a minute or more the first time, seconds where PyTorch's cache has it from an earlier run"
 
 
-def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = False) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], name: str, in_cpp: bool = False, alone: bool = False) -> Callable[..., Any]:
     """Return the function compiled; the function itself, with a word why, where there is no compiler.
 
     The first call says that it takes a while. PyTorch keeps what it has made on the disk, in ``TORCHINDUCTOR_CACHE_DIR``, for
@@ -21,6 +21,7 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = F
 
     Args:
         function: of tensors.
+        name: what the first call says that it compiles.
         in_cpp: let C++ call the kernels, not Python: for programs of many small ones.
         alone: let one thread run them: of kernels of microseconds threads wait for each other longer than they compute.
     """
@@ -32,7 +33,7 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = F
         if is_eager:
             return function(*args, **kwargs)
         if not was_tried and processes.rank() == 0:
-            Console(stderr=True, soft_wrap=True).print(COMPILING, markup=False, highlight=False)
+            Console(stderr=True, soft_wrap=True).print(COMPILING.format(name=name), markup=False, highlight=False)
         try:
             with _one_thread() if alone else nullcontext():
                 result = fast(*args, **kwargs)
@@ -40,18 +41,23 @@ def compiled(function: Callable[..., Any], in_cpp: bool = False, alone: bool = F
             if was_tried and not isinstance(error, torch._dynamo.exc.TorchDynamoException):
                 raise
             is_eager = True
-            warnings.warn(
-                f"compile=True {'has no further' if was_tried else 'had no'} effect, the run goes on eagerly: torch.compile "
-                f"failed with {type(error).__name__} "
-                "(on Linux it needs a C++ compiler such as g++; what a killed run left half written in "
-                "TORCHINDUCTOR_CACHE_DIR, or /tmp/torchinductor_USER, can be deleted)",
-                stacklevel=2,
-            )
+            warn_of_eager(error, was_tried)
             return function(*args, **kwargs)
         was_tried = True
         return result
 
     return call
+
+
+def warn_of_eager(error: Exception, was_compiled: bool = False) -> None:
+    """Say that a run goes on without the compiler, and why."""
+    warnings.warn(
+        f"compile=True {'has no further' if was_compiled else 'had no'} effect, the run goes on eagerly: torch.compile "
+        f"failed with {type(error).__name__} "
+        "(on Linux it needs a C++ compiler such as g++; what a killed run left half written in "
+        "TORCHINDUCTOR_CACHE_DIR, or /tmp/torchinductor_USER, can be deleted)",
+        stacklevel=3,
+    )
 
 
 @contextmanager

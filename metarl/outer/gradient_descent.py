@@ -83,12 +83,12 @@ class GradientDescent(OuterLoop):
 
     @cached_property
     def _gradient(self) -> Callable[..., tuple[Tensor, Tensor, Meta]]:
-        return compiled(self.gradient) if self.compile else self.gradient
+        return compiled(self.gradient, "the meta-gradient") if self.compile else self.gradient
 
     @cached_property
     def _gradients(self) -> Callable[..., tuple[Tensor, Tensor, Meta]]:
         """The same of several runs, which are the first axis of all tensors."""
-        return compiled(self._of_runs) if self.compile else self._of_runs
+        return compiled(self._of_runs, "the meta-gradient") if self.compile else self._of_runs
 
     def _of_runs(
         self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int, at_once: int, recompute: bool
@@ -159,7 +159,9 @@ class GradientDescent(OuterLoop):
         first = Batch(_rows(batch.experiences, 0, count), _rows(batch.query, 0, count), count)
         kind = steps, is_small(meta, first.experiences, first.query, count)
         if kind not in self._programs:
-            self._programs[kind] = compiled(self.several, in_cpp=True, alone=kind[1]) if self.compile else self.several
+            self._programs[kind] = (
+                compiled(self.several, "the outer step", in_cpp=True, alone=kind[1]) if self.compile else self.several
+            )
         moved, optimiser, losses, norms = self._programs[kind](
             adapter,
             meta,

@@ -52,12 +52,12 @@ class Reptile(OuterLoop):
 
     @cached_property
     def _followed(self) -> Callable[..., tuple[Tensor, Tensor]]:
-        return compiled(self.followed) if self.compile else self.followed
+        return compiled(self.followed, "the adaptation") if self.compile else self.followed
 
     @cached_property
     def _followed_of_runs(self) -> Callable[..., tuple[Tensor, Tensor]]:
         """The same of several runs, which are the first axis of all tensors."""
-        return compiled(self._of_runs) if self.compile else self._of_runs
+        return compiled(self._of_runs, "the adaptation") if self.compile else self._of_runs
 
     def _of_runs(self, adapter: Adapter, meta: Meta, experiences: list[Any], query: Any, count: int) -> tuple[Tensor, Tensor]:
         def one(meta: Meta, experiences: list[Any], query: Any) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ and by Meta-SGD, where the rates are updated too (Algorithm 2).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,12 +16,13 @@ from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta, learned
 from metarl.errors import ConfigError, require_between, require_positive, require_whole
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
+from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch
+from metarl.outer.recomputation import chain_gradient
+from metarl.outer.staging import Map, staged
 from metarl.outer.vectors import flatten, split
 from metarl.problems.base import Apply
 from metarl.problems.policy import PolicyProblem, Samples
-
-Product = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class TRPO(OuterLoop):
     fisher_fraction: float = 1.0
     """The fraction of the time-steps that Fisher products use (TRPO's own remedy for speed, appendix C.1); gradient,
     line search and KL limit use all."""
+    fisher_bfloat16: bool = False
+    """Let the matrix products inside Fisher products be of bfloat16 numbers, where the policy's are float32: faster on
+    processors that have instructions for them. Gradient, line search and KL limit stay as they are."""
+    compile: bool = False
+    """Compile gradient, Fisher products and line search with ``torch.compile``: faster after a minute or two."""
 
     def __post_init__(self) -> None:
         require_positive(max_kl=self.max_kl)
@@ -89,13 +96,13 @@ class TRPO(OuterLoop):
             generator: draws the time-steps of the Fisher products.
             length: the length of the step that the line search tries first, in units of the one that spends the KL limit.
         """
-        policies = _Policies(adapter, {name: value.detach().requires_grad_() for name, value in moving.items()}, meta, batch)
-        values = list(policies.moving.values())
-        loss = policies.surrogate(policies.moving)
-        gradient = processes.mean(flatten(_grad(loss, values)))
-        mean_loss = processes.mean(loss.detach())
+        policies = _Policies.of(adapter, meta, batch)
+        moving = {name: value.detach() for name, value in moving.items()}
+        values = list(moving.values())
+        gradients, loss = self._gradient(policies, moving)
+        gradient, mean_loss = processes.mean(flatten(gradients.values())), processes.mean(loss.detach())
         require_finite("TRPO gradient", mean_loss, gradient)
-        product = self._fisher_product(policies, generator)
+        product = self._fisher_product(policies, moving, generator)
         direction, product_of_direction = conjugate_gradient(product, gradient, self.cg_iterations)
         curvature = direction.dot(product_of_direction)
         step = length * direction * (2 * self.max_kl / curvature.clamp(min=torch.finfo(curvature.dtype).tiny)).sqrt()
@@ -104,8 +111,8 @@ class TRPO(OuterLoop):
 
         def evaluate(candidate: Tensor) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
-                changed = dict(zip(moving, split(candidate, values), strict=True))
-                return policies.surrogate_and_kl(changed)
+                loss, kl = self._surrogate_and_kl(policies, dict(zip(moving, split(candidate, values), strict=True)))
+            return processes.mean(loss), processes.mean(kl)
 
         accepted, tried, new_loss, kl = self._line_search(old, step, mean_loss, evaluate)
         metrics: dict[str, float | Tensor] = {
@@ -133,76 +140,71 @@ class TRPO(OuterLoop):
                 return candidate, tried + 1, loss, kl
         return old, self.line_search_steps, old_loss, torch.zeros_like(old_loss)
 
-    def _fisher_product(self, policies: "_Policies", generator: torch.Generator) -> Product:
-        """Return v -> (J^T F J + damping) v on a fraction of the time-steps, as two passes through kept graphs."""
+    @cached_property
+    def _gradient(self) -> Callable[..., tuple[Meta, Tensor]]:
+        return compiled(surrogate_gradient, "TRPO's gradient") if self.compile else surrogate_gradient
+
+    @cached_property
+    def _curvature(self) -> Callable[..., Map]:
+        return staged(curvature, "TRPO's products") if self.compile else curvature
+
+    @cached_property
+    def _surrogate_and_kl(self) -> Callable[..., tuple[Tensor, Tensor]]:
+        return compiled(surrogate_and_kl, "TRPO's line search") if self.compile else surrogate_and_kl
+
+    def _fisher_product(self, policies: "_Policies", moving: Meta, generator: torch.Generator) -> Map:
+        """Return v -> (J^T F J + damping) v on a fraction of the time-steps."""
         if self.fisher_fraction < 1:
             policies = policies.thinned(self.fisher_fraction, generator)
-        values = list(policies.moving.values())
-        outputs = policies.outputs(policies.moving, policies.replay(policies.moving))
-        weights = policies.step_weights[..., None]
-        # J^T u is linear in u: its own derivative by u, applied to v, is J v
-        probe = torch.zeros_like(outputs, requires_grad=True)
-        transposed = _grad(outputs, values, probe, create_graph=True)
-        used = [i for i, part in enumerate(transposed) if part.requires_grad]
-
-        def product(vector: Tensor) -> Tensor:
-            parts = split(vector, values)
-            forward = torch.autograd.grad([transposed[i] for i in used], probe, [parts[i] for i in used], retain_graph=True)[0]
-            weighted = weights * policies.problem.distribution.fisher(outputs.detach(), forward)
-            back = flatten(_grad(outputs, values, weighted, retain_graph=True))
-            return processes.mean(back) + self.damping * vector
-
-        return product
+        product = self._curvature(policies, moving, self.fisher_bfloat16)
+        return lambda vector: processes.mean(product(vector)) + self.damping * vector
 
 
-class _Policies:
+class _Policies(NamedTuple):
     """The adapted policies as functions of the meta-parameters that move, on experience that was collected.
 
-    Args:
+    Attributes:
         adapter: replays the adaptation.
-        moving: the meta-parameters that move, as leaves.
-        meta: all of them.
-        batch: the experience.
-        path: see ``Adapter.replay``.
-        task_steps: every task's steps, shape (tasks,), where ``batch`` has only a part of them.
+        meta: the meta-parameters under which the experience was collected.
+        experiences: the support experience.
+        query: the trajectories of the adapted policies.
+        tasks: how many there are.
+        step_weights: 1 / (steps of the meta-batch) where one happened, times the processes, so that their mean is the sum,
+            shape (tasks, samples): every time-step of the meta-batch counts alike.
+        path: what the tasks were before the first and after each step; see ``Adapter.replay``.
     """
 
-    def __init__(self, adapter: Adapter, moving: Meta, meta: Meta, batch: Batch, path: list[Adapted] | None = None) -> None:
-        problem = adapter.problem
-        assert isinstance(problem, PolicyProblem), "its check refuses others"
-        self.adapter, self.problem, self.moving, self.meta, self.batch, self.path = adapter, problem, moving, meta, batch, path
-        self.query: Samples = batch.query
-        steps = self.query.lengths.sum(1)
-        # every time-step of the meta-batch counts alike; times the processes, so that their mean is the sum
-        self.step_weights = self.query.weights * (steps / processes.mean(steps.sum()))[:, None]
+    adapter: Adapter
+    meta: Meta
+    experiences: list[Any]
+    query: Samples
+    tasks: int
+    step_weights: Tensor
+    path: list[Adapted]
 
-    def replay(self, moving: Meta) -> Adapted:
+    @classmethod
+    def of(cls, adapter: Adapter, meta: Meta, batch: Batch) -> "_Policies":
+        """Return the policies of a batch."""
+        assert batch.adaptation is not None, "policies are always adapted"
+        weights = _step_weights(batch.query)
+        return cls(adapter, meta, batch.experiences, batch.query, batch.count, weights, batch.adaptation.adapted)
+
+    @property
+    def problem(self) -> PolicyProblem:
+        """What the policies are on."""
+        assert isinstance(self.adapter.problem, PolicyProblem), "TRPO's check refuses others"
+        return self.adapter.problem
+
+    def replay(self, moving: Meta, path: list[Adapted] | None = None) -> Adapted:
         """Return the adapted policies."""
-        return self.adapter.replay({**self.meta, **moving}, self.batch.experiences, self.batch.count, self.path)
+        return self.adapter.replay({**self.meta, **moving}, self.experiences, self.tasks, path)
 
-    def outputs(self, moving: Meta, adapted: Adapted) -> Tensor:
-        """Return their distribution parameters at the query observations, shape (tasks, samples, parameters)."""
-        outputs: Tensor = self.adapter.of_tasks(self.problem.outputs, {**self.meta, **moving}, adapted, self.query)
-        return outputs
-
-    def surrogate(self, moving: Meta) -> Tensor:
-        """Return the mean of this process's tasks' surrogate losses, shape ()."""
-        losses: Tensor = self.adapter.of_tasks(self.problem.surrogate, {**self.meta, **moving}, self.replay(moving), self.query)
-        return losses.mean()
-
-    def surrogate_and_kl(self, moving: Meta) -> tuple[Tensor, Tensor]:
-        """Return the mean of all tasks' surrogate losses, and KL(old || new) averaged over all their time-steps, each ()."""
-
-        def of_task(apply: Apply, query: Samples) -> tuple[Tensor, Tensor]:
-            outputs = self.problem.outputs(apply, query)
-            kl = self.problem.distribution.kl(query.distribution_parameters, outputs)
-            return self.problem.surrogate_of(outputs, query), kl
-
-        losses, kl = self.adapter.of_tasks(of_task, {**self.meta, **moving}, self.replay(moving), self.query)
-        return processes.mean(losses.mean()), processes.mean((kl * self.step_weights).sum())
+    def of_tasks(self, function: Callable[[Apply, Any], Any], moving: Meta, adapted: Adapted) -> Any:
+        """Return what a function of one task's policy and query experience gives for every task."""
+        return self.adapter.of_tasks(function, {**self.meta, **moving}, adapted, self.query)
 
     def thinned(self, fraction: float, generator: torch.Generator) -> "_Policies":
-        """Return the same policies on a part of the time-steps: the same path, the derivative of that part."""
+        """Return the same policies on a part of the time-steps."""
 
         def thin(experience: Any) -> Any:
             samples = experience.weights.shape[1]
@@ -210,13 +212,62 @@ class _Policies:
             chosen = torch.randperm(samples, generator=generator, device=experience.weights.device)[:keep]
             return experience.subset(chosen.sort().values)
 
-        assert self.batch.adaptation is not None, "policies are always adapted"
-        experiences = [thin(experience) for experience in self.batch.experiences]
-        part = Batch(experiences, thin(self.query), self.batch.count, self.batch.adaptation)
-        return _Policies(self.adapter, self.moving, self.meta, part, self.batch.adaptation.adapted)
+        experiences, query = [thin(experience) for experience in self.experiences], thin(self.query)
+        return self._replace(experiences=experiences, query=query, step_weights=_step_weights(query))
 
 
-def conjugate_gradient(product: Product, target: Tensor, iterations: int, tolerance: float = 1e-10) -> tuple[Tensor, Tensor]:
+def _step_weights(query: Samples) -> Tensor:
+    steps = query.lengths.sum(1)
+    return query.weights * (steps / processes.mean(steps.sum()))[:, None]
+
+
+def surrogate(policies: _Policies, moving: Meta) -> Tensor:
+    """Return the mean of the tasks' surrogate losses, shape ()."""
+    losses: Tensor = policies.of_tasks(policies.problem.surrogate, moving, policies.replay(moving))
+    return losses.mean()
+
+
+def surrogate_gradient(policies: _Policies, moving: Meta) -> tuple[Meta, Tensor]:
+    """Return the gradient of the mean surrogate loss, and the loss, shape ()."""
+    return chain_gradient([lambda meta, _: surrogate(policies, meta)], moving, policies.meta)
+
+
+def surrogate_and_kl(policies: _Policies, moving: Meta) -> tuple[Tensor, Tensor]:
+    """Return the mean of the tasks' surrogate losses, and KL(old || new) averaged over all their time-steps, each ()."""
+
+    def of_task(apply: Apply, query: Samples) -> tuple[Tensor, Tensor]:
+        outputs = policies.problem.outputs(apply, query)
+        kl = policies.problem.distribution.kl(query.distribution_parameters, outputs)
+        return policies.problem.surrogate_of(outputs, query), kl
+
+    losses, kl = policies.of_tasks(of_task, moving, policies.replay(moving))
+    return losses.mean(), (kl * policies.step_weights).sum()
+
+
+def curvature(policies: _Policies, moving: Meta, bfloat16: bool = False) -> Map:
+    """Return v -> J^T F J v, as two passes through kept graphs, whose matrix products may be of bfloat16 numbers."""
+    moving = {name: value.detach().requires_grad_() for name, value in moving.items()}
+    values = list(moving.values())
+    with torch.autocast(values[0].device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+        # of a part of the time-steps every inner step is taken where it was, with the derivative of that part
+        outputs = policies.of_tasks(policies.problem.outputs, moving, policies.replay(moving, policies.path))
+    outputs = outputs.to(values[0])
+    weights = policies.step_weights[..., None]
+    # J^T u is linear in u: its own derivative by u, applied to v, is J v
+    probe = torch.zeros_like(outputs, requires_grad=True)
+    transposed = _grad(outputs, values, probe, create_graph=True)
+    used = [i for i, part in enumerate(transposed) if part.requires_grad]
+
+    def product(vector: Tensor) -> Tensor:
+        parts = split(vector, values)
+        forward = torch.autograd.grad([transposed[i] for i in used], probe, [parts[i] for i in used], retain_graph=True)[0]
+        weighted = weights * policies.problem.distribution.fisher(outputs.detach(), forward)
+        return flatten(_grad(outputs, values, weighted, retain_graph=True))
+
+    return product
+
+
+def conjugate_gradient(product: Map, target: Tensor, iterations: int, tolerance: float = 1e-10) -> tuple[Tensor, Tensor]:
     """Solve ``product(x) = target`` for a positive definite linear map.
 
     Args:
