@@ -89,7 +89,8 @@ def test_gradient_and_line_search_are_compiled_in_one_piece(function):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
 def test_compiled_trpo_is_eager_trpo():
-    eager, fast = (level(cls=metarl.MetaSGD, outer=TRPO(compile=compile, max_kl=1e-3)).learn(2).meta for compile in (False, True))
+    outers = (TRPO(compile=compile, max_kl=1e-3) for compile in (False, True))
+    eager, fast = (level(cls=metarl.MetaSGD, outer=outer).learn(2).meta for outer in outers)
     for name, value in eager.items():
         torch.testing.assert_close(fast[name], value, rtol=1e-9, atol=1e-12)
 
