@@ -176,7 +176,8 @@ class Learner:
     ) -> Tensor:
         values = {**self.unflatten(theta, shared), **(replaced or {}), **self._constants, **averages}
         values |= {name: values[first] for name, first in self._tied.items()}
-        output: Tensor = functional_call(self._structure[use], values, inputs)
+        # tied weights are among the values, and need not be looked for at every call
+        output: Tensor = functional_call(self._structure[use], values, inputs, tie_weights=False)
         averages.update((name, values[name]) for name in averages)  # functional_call puts there what a layer has changed
         return output
 
