@@ -7,7 +7,7 @@ import torch
 
 import metarl
 from metarl.agents.side_by_side import learn_side_by_side
-from metarl.outer.compiler import compiled
+from metarl.compiler import compiled
 from tests.worlds import gathered
 
 

@@ -1,4 +1,4 @@
-"""A map compiled in two stages is the map, whatever numbers it is made of; and TRPO compiled is TRPO."""
+"""A map traced in two stages is the map, whatever numbers it is made of; and TRPO compiled is TRPO."""
 
 import shutil
 import warnings
@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import metarl
-from metarl.outer.staging import staged
+from metarl.adapters import Adapter
+from metarl.learner import Learner
 from metarl.outer.trpo import TRPO, curvature, surrogate_and_kl, surrogate_gradient
+from metarl.staging import staged
 from tests.test_trpo import level, policies_of, product_of
 from tests.worlds import flat, gathered, make
 
@@ -76,6 +78,22 @@ def test_products_in_two_stages_are_the_products_on_later_experience_too(graphs,
     assert len(graphs) == 2
     assert "tanh" in operations(graphs[0])
     assert "tanh" not in operations(graphs[1])
+
+
+def test_policies_are_traced_once_and_act_with_the_parameters_of_each_time(monkeypatch):
+    agent, calls = make("navigation", "Meta-SGD", policy_kwargs={"hidden": (3,)}), []
+    call = Learner.__call__
+    monkeypatch.setattr(Learner, "__call__", lambda *given: calls.append(1) or call(*given))
+    for times in (1, 2, 3):
+        meta = {name: times * value for name, value in agent.meta.items()}
+        adapted = (torch.stack([meta["theta"], -meta["theta"]]), {})
+        policies, plain = agent.adapter.together(meta, adapted), Adapter.together(agent.adapter, meta, adapted)
+        for observations in torch.randn(2, 2, 5, 2, dtype=torch.float64):
+            traced = len(calls)
+            outputs, state = policies(observations, ("kept",))
+            assert (len(calls) > traced) == (traced == 0)
+            assert state == ("kept",)
+            torch.testing.assert_close(outputs, plain(observations)[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("function", [surrogate_gradient, surrogate_and_kl])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import metarl
-from metarl.adapters import Adapter
+from metarl.adapters import GradientAdapter
 from metarl.adapters.base import shared
 from metarl.agents import Agent, training
 from metarl.commands import evaluate, run_folder, train
@@ -254,13 +254,13 @@ def test_first_order_takes_the_losses_as_constants(first_order, moved):
 def seen(monkeypatch):
     """Which theta all experience is collected with, in turn."""
     found = []
-    together = Adapter.together
+    together = GradientAdapter.together
 
     def watched(adapter, meta, adapted):
         found.append(adapted[0])
         return together(adapter, meta, adapted)
 
-    monkeypatch.setattr(Adapter, "together", watched)
+    monkeypatch.setattr(GradientAdapter, "together", watched)
     return found
 
 

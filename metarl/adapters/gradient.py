@@ -21,9 +21,10 @@ from metarl.adapters.methods import Methods
 from metarl.adapters.starts import DrawnStart
 from metarl.errors import ConfigError, require_positive
 from metarl.learner import Averages, Learner
-from metarl.problems.base import Problem, Tasks
+from metarl.problems.base import Apply, Problem, Tasks
 from metarl.problems.base import State as PolicyState
 from metarl.rules.base import State, UpdateRule
+from metarl.staging import Map, staged
 
 Adapted = tuple[Tensor, Averages]
 """A task's theta, shape (P,), and the moments that its normalisation layers use instead of the batch's own."""
@@ -88,6 +89,7 @@ class GradientAdapter(Adapter):
         self.first_order = first_order
         self.clip = clip
         self.start = start
+        self._policies = staged(self._policies_of)
 
     def _set_rule(self, rule: UpdateRule) -> None:
         self._methods = Methods.of(rule)
@@ -196,6 +198,17 @@ class GradientAdapter(Adapter):
         """Return the network's outputs with one task's theta, and the state as it was."""
         theta, moments = adapted
         return self.learner(theta, shared(meta), inputs, moments or averages(meta)), state
+
+    def together(self, meta: Meta, adapted: Adapted) -> Apply:
+        """Return ``apply`` for all tasks at once; of policies, which act step after step, traced at the first."""
+        if not self.problem.on_policy:
+            return super().together(meta, adapted)
+        policies = self._policies(meta, adapted)
+        return lambda observations, state=(): (policies(observations), state)
+
+    def _policies_of(self, meta: Meta, adapted: Adapted) -> Map:
+        together = super().together(meta, adapted)
+        return lambda observations: together(observations)[0]
 
     def _unroll(
         self,

@@ -14,10 +14,10 @@ from torch.utils._pytree import tree_map
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
+from metarl.compiler import compiled
 from metarl.errors import ConfigError, NonFiniteError, require_positive, require_whole
 from metarl.outer.at_once import fitting_tasks, is_small, one_task_fits
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
-from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, meta_gradient, of_one_shape
 from metarl.outer.optimisers import COUNTS, ELEMENTWISE, HOW, TRACED, Optimiser, OptimiserState
 from metarl.outer.vectors import limited, stacked, total_norm

@@ -14,9 +14,9 @@ from torch import Tensor
 from metarl import processes
 from metarl.adapters import Adapter, GradientAdapter
 from metarl.adapters.base import Adapted, Meta
+from metarl.compiler import compiled
 from metarl.errors import ConfigError, NonFiniteError, require_between, require_positive, require_whole
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
-from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch, of_one_shape
 from metarl.outer.vectors import stacked
 

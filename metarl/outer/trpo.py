@@ -14,15 +14,15 @@ from torch import Tensor
 
 from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta, learned
+from metarl.compiler import compiled
 from metarl.errors import ConfigError, require_between, require_positive, require_whole
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
-from metarl.outer.compiler import compiled
 from metarl.outer.meta_gradient import Batch
 from metarl.outer.recomputation import chain_gradient
-from metarl.outer.staging import Map, staged
 from metarl.outer.vectors import flatten, split
 from metarl.problems.base import Apply
 from metarl.problems.policy import PolicyProblem, Samples
+from metarl.staging import Map, staged
 
 
 @dataclass(frozen=True)
