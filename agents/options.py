@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 
-from metarl.errors import ConfigError, require_whole, unknown_name
+from metarl.errors import ConfigError, require_flag, require_whole, unknown_name
 from metarl.normalisation import Statistics
 
 Dtype = Literal["float32", "float64"]
@@ -41,6 +41,8 @@ class Options:
             choices = get_args(kind) if get_origin(kind) is Literal else ()
             if choices and value not in choices:
                 raise unknown_name(name, value, map(str, choices))
+            if kind is bool:
+                require_flag(**{name: value})
         for name in ("policy_kwargs", "env_kwargs"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Mapping):

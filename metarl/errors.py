@@ -58,6 +58,13 @@ def require_whole(**fields: float) -> None:
             raise ConfigError(f"{field}={value!r} must be a whole number, such as {max(1, round(value))}")
 
 
+def require_flag(**fields: bool) -> None:
+    """Raise ConfigError for the first field whose value is neither True nor False: "no" would be true."""
+    for field, value in fields.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{field}={value!r} must be True or False")
+
+
 def require_between(low: float, high: float, **fields: float) -> None:
     """Raise ConfigError for the first field whose value lies outside [low, high]."""
     for field, value in fields.items():

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import FrozenInstanceError
+from functools import partial
 
 import pytest
 import torch
@@ -169,6 +170,22 @@ def test_bad_optimisers_are_named_at_once(kind, options, says):
 def test_bad_gradient_descent_is_named(options, says):
     with pytest.raises(ConfigError, match=says):
         GradientDescent(**options)
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (GradientDescent, "compile"),
+        (Reptile, "compile"),
+        (TRPO, "compile"),
+        (TRPO, "fisher_bfloat16"),
+        (HypergradientDescent, "clamp"),
+        (partial(metarl.MAML, "MLP", "metarl/Sine-v0"), "first_order"),
+    ],
+)
+def test_what_is_neither_true_nor_false_is_named(make, field):
+    with pytest.raises(ConfigError, match=f"{field}='no' must be True or False"):
+        make(**{field: "no"})
 
 
 # -- gradient descent

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
 from metarl.compiler import compiled
-from metarl.errors import ConfigError, NonFiniteError, require_positive, require_whole
+from metarl.errors import ConfigError, NonFiniteError, require_flag, require_positive, require_whole
 from metarl.outer.at_once import fitting_tasks, is_small, one_task_fits
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch, meta_gradient, of_one_shape
@@ -60,6 +60,7 @@ class GradientDescent(OuterLoop):
     steps, drawn together: for a seed they are others than single steps', with one number of shots if that is drawn."""
 
     def __post_init__(self) -> None:
+        require_flag(compile=self.compile)
         require_whole(steps_per_call=self.steps_per_call)
         for name in ("halve_every", "clip_task", "clip_value", "clip_norm", "tasks_at_once"):
             if getattr(self, name) is not None:

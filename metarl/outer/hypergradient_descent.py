@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metarl import processes
 from metarl.adapters.base import Adapter, Meta, learned
-from metarl.errors import ConfigError, require_between, require_positive
+from metarl.errors import ConfigError, require_between, require_flag, require_positive
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch, meta_gradient
 from metarl.outer.optimisers import ELEMENTWISE, Optimiser
@@ -69,6 +69,7 @@ class HypergradientDescent(OuterLoop):
         for name in ("alpha_hyper", "beta_hyper"):
             if getattr(self, name) is not None:
                 require_between(0, sys.float_info.max, **{name: getattr(self, name)})
+        require_flag(clamp=self.clamp)
         if self.reduction not in ("sum", "mean"):
             raise ConfigError(f"reduction={self.reduction!r} must be 'sum' or 'mean'")
         _ = self._direction  # its name and arguments are looked at now, not at the first step

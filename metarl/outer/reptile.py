@@ -15,7 +15,7 @@ from metarl import processes
 from metarl.adapters import Adapter, GradientAdapter
 from metarl.adapters.base import Adapted, Meta
 from metarl.compiler import compiled
-from metarl.errors import ConfigError, NonFiniteError, require_between, require_positive, require_whole
+from metarl.errors import ConfigError, NonFiniteError, require_between, require_flag, require_positive, require_whole
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch, of_one_shape
 from metarl.outer.vectors import stacked
@@ -49,6 +49,7 @@ class Reptile(OuterLoop):
         require_between(0, 1, fraction=self.fraction)
         if self.anneal_over is not None:
             require_whole(anneal_over=self.anneal_over)
+        require_flag(compile=self.compile)
 
     @cached_property
     def _followed(self) -> Callable[..., tuple[Tensor, Tensor]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from metarl import processes
 from metarl.adapters.base import Adapted, Adapter, Meta, learned
 from metarl.compiler import compiled
-from metarl.errors import ConfigError, require_between, require_positive, require_whole
+from metarl.errors import ConfigError, require_between, require_flag, require_positive, require_whole
 from metarl.outer.base import Outcome, OuterLoop, State, require_finite
 from metarl.outer.meta_gradient import Batch
 from metarl.outer.recomputation import chain_gradient
@@ -61,6 +61,7 @@ class TRPO(OuterLoop):
         require_whole(cg_iterations=self.cg_iterations, line_search_steps=self.line_search_steps)
         require_between(0, 1, backtrack=self.backtrack, fisher_fraction=self.fisher_fraction, damping=self.damping)
         require_positive(fisher_fraction=self.fisher_fraction)
+        require_flag(fisher_bfloat16=self.fisher_bfloat16, compile=self.compile)
 
     def check(self, adapter: Adapter) -> None:
         """Raise ConfigError if there is no policy, or no step whose effect on it could be limited."""

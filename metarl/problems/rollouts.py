@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
-from metarl.errors import ConfigError, require_between, require_positive, unknown_name
+from metarl.errors import ConfigError, require_between, require_flag, require_positive, require_whole, unknown_name
 from metarl.problems.estimators import ANY_ORDER
 from metarl.problems.returns import Normalisation
 from metarl.sampling.vector import Vectorisation
@@ -57,16 +57,14 @@ class Rollouts:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
             value, options = getattr(self, name), get_args(kind)
-            if kind is bool and not isinstance(value, bool):
-                raise ConfigError(f"{name}={value!r} must be True or False")
+            if kind is bool:
+                require_flag(**{name: value})
             if options and type(None) not in options and value not in options:
                 raise unknown_name(name, value, options)
         for name in ("trajectories", "workers", "max_envs"):
             value = getattr(self, name)
             if value is not None or name == "trajectories":
-                require_positive(**{name: value})
-                if int(value) != value:
-                    raise ConfigError(f"{name}={value!r} must be a whole number")
+                require_whole(**{name: value})
         require_between(0, 1, discount=self.discount, gae_lambda=self.gae_lambda, dice_lambda=self.dice_lambda)
         require_positive(worker_timeout=self.worker_timeout)
         if self.vectorisation != "workers":

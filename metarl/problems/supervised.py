@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from metarl import processes
-from metarl.errors import ConfigError, require_positive
+from metarl.errors import require_whole
 from metarl.problems.base import Apply, Phase, Problem
 from metarl.tasks import Episodes, Examples
 
@@ -43,9 +43,7 @@ class SupervisedProblem(Problem[Examples]):
         classes: int = 0,
     ) -> None:
         if support_batch is not None:
-            require_positive(support_batch=support_batch)
-            if int(support_batch) != support_batch:
-                raise ConfigError(f"support_batch={support_batch!r} must be a whole number")
+            require_whole(support_batch=support_batch)
         self.metric = metric
         self.support_batch = support_batch
         self.classes = classes
