@@ -56,8 +56,8 @@ def learn(agent: Agent, plan: Plan, callback: Any, name: str, progress_bar: bool
     together = agent.outer.steps_per_call
     if together > 1 and plan.log_interval <= together:
         raise ConfigError(
-            f"steps_per_call={together} has no effect with log_interval={plan.log_interval}, as logged steps are taken singly: "
-            f"log less often, such as log_interval={100 * together}"
+            f"log_interval={plan.log_interval} leaves no room for calls of steps_per_call={together} steps, as those up to "
+            f"a logged one are taken singly: log less often, such as log_interval={100 * together}"
         )
     if plan.video_every:
         videos.require_renderer(agent, f"video_every={plan.video_every}")

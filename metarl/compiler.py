@@ -41,23 +41,18 @@ def compiled(function: Callable[..., Any], name: str, in_cpp: bool = False, alon
             if was_tried and not isinstance(error, torch._dynamo.exc.TorchDynamoException):
                 raise
             is_eager = True
-            warn_of_eager(error, was_tried)
+            warnings.warn(
+                f"compile=True {'has no further' if was_tried else 'had no'} effect, the run goes on eagerly: torch.compile "
+                f"failed with {type(error).__name__} "
+                "(on Linux it needs a C++ compiler such as g++; what a killed run left half written in "
+                "TORCHINDUCTOR_CACHE_DIR, or /tmp/torchinductor_USER, can be deleted)",
+                stacklevel=2,
+            )
             return function(*args, **kwargs)
         was_tried = True
         return result
 
     return call
-
-
-def warn_of_eager(error: Exception, was_compiled: bool = False) -> None:
-    """Say that a run goes on without the compiler, and why."""
-    warnings.warn(
-        f"compile=True {'has no further' if was_compiled else 'had no'} effect, the run goes on eagerly: torch.compile "
-        f"failed with {type(error).__name__} "
-        "(on Linux it needs a C++ compiler such as g++; what a killed run left half written in "
-        "TORCHINDUCTOR_CACHE_DIR, or /tmp/torchinductor_USER, can be deleted)",
-        stacklevel=3,
-    )
 
 
 @contextmanager

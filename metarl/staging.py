@@ -1,103 +1,131 @@
-"""A function that is called again and again, traced in two stages: what its makings settle, and what is left for each call."""
+"""Partial evaluation: a function that is called again and again is traced, and what its input has no part in worked out once.
 
+Jones, Gomard and Sestoft 1993, "Partial Evaluation and Automatic Program Generation", chapter 1: the two stages of a program
+whose inputs come one after the other.
+"""
+
+import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._functorch.compile_utils import fx_graph_cse
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from metarl.compiler import compiled, warn_of_eager
+from metarl.compiler import compiled
 
 Map = Callable[[Tensor], Tensor]
 Stages = tuple[Callable[..., tuple[Tensor, ...]], Callable[..., Tensor]]
 
 
 def staged(make_map: Callable[..., Map], compile_as: str | None = None) -> Callable[..., Map]:
-    """Return ``make_map`` with the map that it makes traced; the map as it is where it cannot be traced.
+    """Return ``make_map`` with the maps that it makes traced.
 
-    What does not depend on the map's input is computed once for each map. What does is run as the bare operations, without the
-    Python and the transforms that led to them, or is compiled. The programs are made for the first arguments and the first
-    input of a kind, and serve all of that kind: tensors of the same shapes, and beside them the very same things.
+    What does not depend on a map's input is computed at its first call. What does is run at every call as the bare operations,
+    without the Python and the transforms that led to them, or compiled. A program is made for the first arguments and input of
+    a kind and serves all of that kind: tensors of the same shapes, strides, types and devices, and beside them the very same
+    objects, which are not kept alive. A map that cannot be traced is the one that ``make_map`` makes.
 
     Args:
-        make_map: of nests of tensors and other things; returns a map of a tensor. It must be the same sequence of operations
-            whatever numbers the tensors hold.
+        make_map: of nests of tensors and other things; returns a map of one tensor, of any shape, to another. Both must be the
+            same sequence of operations on tensors whatever numbers these hold, and read no number out of them.
         compile_as: what the compiler says that it is at; None to compile nothing.
     """
     programs: dict[Any, Stages | None] = {}
+    return lambda *args: _Staged(programs, make_map, args, compile_as)
 
-    def made(*args: Any) -> Map:
-        leaves, structure = tree_flatten(args)
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        of_args = structure, *(_kind(leaf) for leaf in leaves)
-        bound: dict[Any, Map] = {}
+
+class _Staged:
+    """A map of one tensor; see ``staged``."""
+
+    def __init__(
+        self, programs: dict[Any, Stages | None], make_map: Callable[..., Map], args: tuple[Any, ...], compile_as: str | None
+    ) -> None:
+        self._programs, self._make_map, self._args, self._compile_as = programs, make_map, args, compile_as
+        self._leaves, self._structure = tree_flatten(args)
+        self._tensors = [leaf for leaf in self._leaves if isinstance(leaf, Tensor)]
+        self._kind = self._structure, *map(_kind, self._leaves)
+        self._ready: dict[Any, Map] = {}
+
+    def __call__(self, given: Tensor) -> Tensor:
+        """Return the map's value."""
+        kind = *_kind(given), torch.is_grad_enabled(), torch.is_autocast_enabled(given.device.type)
+        if kind not in self._ready:
+            self._ready[kind] = self._settled(given, kind)
+        return self._ready[kind](given)
+
+    def _settled(self, given: Tensor, kind: Any) -> Map:
+        """Return what is left of the map for inputs of a kind, of which ``given`` is the first."""
+        kind = self._kind, kind
+        if kind not in self._programs:
+            self._programs[kind] = self._program(given)
+        stages = self._programs[kind]
+        if stages is None:
+            return self._make_map(*self._args)
+        early, late = stages
+        kept = early(*self._tensors)
+        return lambda given: late(given, *kept)
+
+    def _program(self, given: Tensor) -> Stages | None:
+        """Return the two stages; None if the map cannot be traced."""
 
         def whole(given: Tensor, *tensors: Tensor) -> Tensor:
             parts = iter(tensors)
-            return make_map(*tree_unflatten([next(parts) if isinstance(x, Tensor) else x for x in leaves], structure))(given)
+            leaves = [next(parts) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
+            return self._make_map(*tree_unflatten(leaves, self._structure))(given)
 
-        def bind(given: Tensor, kind: Any) -> Map:
-            if kind not in programs:
-                programs[kind] = _stages(whole, compile_as, given, *tensors)
-            stages = programs[kind]
-            if stages is None:
-                return make_map(*args)
-            early, late = stages
-            settled = early(*tensors)
-            return lambda given: late(given, *settled)
-
-        def apply(given: Tensor) -> Tensor:
-            kind = _kind(given), torch.is_grad_enabled()
-            if kind not in bound:
-                bound[kind] = bind(given, (kind, of_args))
-            return bound[kind](given)
-
-        return apply
-
-    return made
+        try:
+            early, late = _split(make_fx(whole)(given, *self._tensors))
+        except Exception as error:  # whatever a network of the user's may do
+            if self._compile_as is not None:
+                warnings.warn(f"{self._compile_as} cannot be compiled and run eagerly: {error}", stacklevel=5)
+            return None
+        if self._compile_as is None:
+            return early, late
+        return compiled(early, f"{self._compile_as}, 1 of 2"), compiled(late, f"{self._compile_as}, 2 of 2")
 
 
 def _kind(leaf: Any) -> Any:
-    return (leaf.shape, leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else leaf
-
-
-def _stages(function: Callable[..., Tensor], compile_as: str | None, *inputs: Tensor) -> Stages | None:
-    """Return what a function computes without its first input, and what it makes of that and the first; None if untraceable."""
+    """Return what a program may depend on."""
+    if isinstance(leaf, Tensor):
+        return leaf.shape, leaf.stride(), leaf.dtype, leaf.device
     try:
-        traced = make_fx(function)(*inputs)
-        _require_pure(traced.graph)
-    except Exception as error:  # whatever a network of the user's may do
-        if compile_as is not None:
-            warn_of_eager(error)
-        return None
-    graph = fx_graph_cse(traced.graph)
-    given = next(node for node in graph.nodes if node.op == "placeholder")
-    later = {given}  # nodes come after those that they depend on
-    for node in graph.nodes:
-        if not later.isdisjoint(node.all_input_nodes):
-            later.add(node)
-    handed = dict.fromkeys(part for node in graph.nodes if node in later for part in node.all_input_nodes if part not in later)
-    early, late = Graph(), Graph()
-    copies: dict[Node, Node] = {}
-    for node in graph.nodes:
-        if node not in later:
-            copies[node] = early.node_copy(node, copies.__getitem__)
-    early.output(tuple(copies[node] for node in handed))
-    copies = {node: late.placeholder(node.name) for node in (given, *handed)}
-    for node in graph.nodes:
-        if node in later and node is not given:
-            copies[node] = late.node_copy(node, copies.__getitem__)
-    early.eliminate_dead_code()
-    stages = GraphModule(traced, early), GraphModule(traced, late)
-    return stages if compile_as is None else (compiled(stages[0], compile_as), compiled(stages[1], compile_as))
+        return weakref.ref(leaf)
+    except TypeError:  # a number, a string, None
+        return leaf
 
 
-def _require_pure(graph: Graph) -> None:
-    """Raise if an operation writes into a tensor: what an earlier stage keeps would be another thing for the next call."""
-    for node in graph.nodes:
+def _split(whole: GraphModule) -> tuple[GraphModule, GraphModule]:
+    """Return what a graph computes without its first input, and what it makes of that and the first.
+
+    Raises:
+        NotImplementedError: it writes into a tensor, or draws random numbers: kept for the next call, they would be wrong.
+    """
+    for node in whole.graph.nodes:
         if getattr(getattr(node.target, "_schema", None), "is_mutable", False):
             raise NotImplementedError(f"{node.target} writes into a tensor")
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            raise NotImplementedError(f"{node.target} draws random numbers")
+    first, *_, output = whole.graph.nodes
+    later = {first, output}
+    for node in whole.graph.nodes:  # each after all that it depends on
+        if not later.isdisjoint(node.all_input_nodes):
+            later.add(node)
+    kept = dict.fromkeys(part for node in whole.graph.nodes if node in later for part in node.all_input_nodes)
+    kept = {node: None for node in kept if node not in later}
+    early, late = Graph(), Graph()
+    copies: dict[Node, Node] = {}
+    for node in whole.graph.nodes:
+        if node not in later:
+            copies[node] = early.node_copy(node, copies.__getitem__)
+    early.output(tuple(copies[node] for node in kept))
+    copies = {node: late.placeholder(node.name) for node in (first, *kept)}
+    for node in whole.graph.nodes:
+        if node in later and node is not first:
+            copies[node] = late.node_copy(node, copies.__getitem__)
+    for graph in (early, late):
+        graph.eliminate_dead_code()
+    return GraphModule(whole, early), GraphModule(whole, late)

@@ -875,7 +875,7 @@ def _(value):
 
 @case(TRPO, "fisher_bfloat16", (False, False), (True, True))
 def _(value):
-    agent, short = level(outer=TRPO(fisher_bfloat16=value)), []
+    agent, short = level(outer=TRPO(fisher_bfloat16=value), dtype="float32"), []
     outputs, policies = agent.adapter.problem.outputs, _Policies.of(agent.adapter, agent.meta, gathered(agent))
     agent.adapter.problem.outputs = lambda *given: short.append(torch.is_autocast_enabled("cpu")) or outputs(*given)
     agent.outer._fisher_product(policies, agent.meta, torch.Generator())

@@ -210,7 +210,9 @@ def test_what_cannot_share_a_call_is_named(monkeypatch):
         learner(optimizer_kwargs={"fused": True})
     with pytest.raises(ConfigError, match=r"steps_per_call=3 would not call OwnMove\.move"):
         learner(loop=OwnMove)
-    with pytest.raises(ConfigError, match=r"steps_per_call=3 has no effect with log_interval=3, .* such as log_interval=300"):
+    with pytest.raises(
+        ConfigError, match=r"log_interval=3 leaves no room for calls of steps_per_call=3 steps, .* such as log_interval=300"
+    ):
         learner().learn(9, log_interval=3)
     with pytest.raises(ConfigError, match="steps_per_call=3 has no effect side by side"):
         learn_side_by_side([learner()], 3)

@@ -7,7 +7,7 @@ import torch
 
 import metarl
 from metarl.errors import ConfigError
-from metarl.outer.trpo import TRPO, _Policies, conjugate_gradient, curvature, surrogate, surrogate_and_kl
+from metarl.outer.trpo import TRPO, _Policies, conjugate_gradient, fisher_vector_product, surrogate, surrogate_and_kl
 from metarl.problems import PolicyProblem
 from tests.toys import weight
 from tests.worlds import flat, gathered, make, unflat
@@ -138,7 +138,7 @@ def test_a_fraction_of_the_time_steps_takes_every_step_where_it_truly_was(drawn)
     outputs = agent.adapter.of_tasks(part.problem.outputs, agent.meta, after_one, part.experiences[1])
     second = part.experiences[1]
     assert torch.equal(part.problem.distribution.log_prob(outputs, second.actions), second.log_probs)  # the ratio is one
-    assert torch.equal(part.replay(agent.meta, part.path)[0], path[2][0])
+    assert torch.equal(part.replay(agent.meta, on_path=True)[0], path[2][0])
     off = agent.adapter.replay(agent.meta, part.experiences, 2)[0]
     assert (off - path[2][0]).abs().min() > 1e-3  # without the path it goes elsewhere
 
@@ -156,7 +156,8 @@ def test_a_true_path_changes_nothing_for_all_time_steps():
         torch.testing.assert_close(held[0][name], gradient, rtol=1e-12, atol=1e-14)
     whole = policies_of(agent, batch).thinned(1.0, torch.Generator())
     assert torch.equal(whole.query.actions, batch.query.actions)
-    exact, same = (dense(curvature(policies, agent.meta), 4) for policies in (whole._replace(path=None), whole))
+    products = (fisher_vector_product(policies, agent.meta) for policies in (whole._replace(path=None), whole))
+    exact, same = (dense(product, 4) for product in products)
     torch.testing.assert_close(same, exact, rtol=1e-10, atol=1e-12)
 
 
@@ -206,7 +207,7 @@ def test_at_the_old_policy_the_ratio_is_one_and_the_kl_zero(world):
 
 
 @pytest.mark.parametrize("world", ["navigation", "bandit"])
-def test_the_ratios_gradient_is_the_policy_gradient_but_not_its_curvature(world):
+def test_the_ratios_gradient_is_the_policy_gradient_but_not_its_fisher_vector_product(world):
     agent = make(world, policy_kwargs={"hidden": (2,)})
     experience, meta = gathered(agent).experiences[0], agent.meta
     row = type(experience)(*(field[0] for field in experience))

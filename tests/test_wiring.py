@@ -254,13 +254,13 @@ def test_first_order_takes_the_losses_as_constants(first_order, moved):
 def seen(monkeypatch):
     """Which theta all experience is collected with, in turn."""
     found = []
-    together = GradientAdapter.together
+    policies = GradientAdapter.policies
 
     def watched(adapter, meta, adapted):
         found.append(adapted[0])
-        return together(adapter, meta, adapted)
+        return policies(adapter, meta, adapted)
 
-    monkeypatch.setattr(GradientAdapter, "together", watched)
+    monkeypatch.setattr(GradientAdapter, "policies", watched)
     return found
 
 

@@ -1,6 +1,7 @@
 """Our side of ``navigation.py``: writes a batch that it sampled, and what its step on that is, then measures iterations."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,14 @@ def prepare():
     clock, tries, outer = Clock(), [], agent.outer
     _, batch = gather(agent, report=False)
     policies = trpo._Policies.of(agent.adapter, agent.meta, batch)
-    gradient = trpo.surrogate_gradient(policies, agent.meta)[0]["theta"]
+    moving = {"theta": agent.meta["theta"].detach()}
+    gradient = outer._gradient(policies, moving)[0]["theta"]
     # the product on all time-steps: a fraction would be drawn by each side's own generator
-    whole = trpo.TRPO(damping=outer.damping)
-    product = whole._fisher_product(policies, agent.meta, torch.Generator())
+    product = replace(outer, fisher_fraction=1.0)._fisher_product(policies, moving, torch.Generator())
     direction, image = trpo.conjugate_gradient(product, gradient, outer.cg_iterations)
     step = direction * (2 * outer.max_kl / direction.dot(image)).sqrt()
     with torch.no_grad():
-        after, kl = trpo.surrogate_and_kl(policies, {"theta": agent.meta["theta"] - 0.1 * step})
+        after, kl = outer._surrogate_and_kl(policies, {"theta": moving["theta"] - 0.1 * step})
     said = after, gradient.norm(), step.norm(), kl
     same = dict(zip(AGREE, map(float, said), strict=True))
     layout = agent.adapter.learner.layout
@@ -43,7 +44,9 @@ def prepare():
         arrays[f"{phase} happened"] = samples.by_trajectory(samples.happened).numpy()
     told = {"max_kl": outer.max_kl, "damping": outer.damping, "backtrack": outer.backtrack, "rate": NAVIGATION_PLAIN["rate"]}
     if WAY == "eager":
-        np.savez(DATA, **arrays, **told)
+        np.savez(DATA, **arrays, **told, step=step.numpy())
+    theirs = torch.from_numpy(np.load(DATA)["step"])
+    same["off"] = float((step - theirs).norm() / theirs.norm())
 
     conjugate, search = trpo.conjugate_gradient, trpo.TRPO._line_search
     fisher = trpo.TRPO._fisher_product

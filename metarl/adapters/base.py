@@ -144,6 +144,10 @@ class Adapter(ABC):
         batched = torch.vmap(partial(self.apply, meta))
         return lambda inputs, state=(): batched(adapted, inputs, state)
 
+    def policies(self, meta: Meta, adapted: Adapted) -> Apply:
+        """Return the same as ``together``, to be called for step after step."""
+        return self.together(meta, adapted)
+
     def of_tasks(self, function: Callable[[Apply, Any], Any], meta: Meta, adapted: Adapted, experience: Any) -> Any:
         """Return what a function of one task's ``apply`` and experience gives for every task, the task axis first."""
 
@@ -155,7 +159,7 @@ class Adapter(ABC):
     def collect(self, meta: Meta, adapted: Adapted, tasks: Tasks, generator: torch.Generator) -> Any:
         """Return the query experience of every task, collected by what it has become."""
         with self.clock("sampling"), torch.no_grad():
-            return self.problem.collect(self.together(meta, adapted), tasks, "query", generator)
+            return self.problem.collect(self.policies(meta, adapted), tasks, "query", generator)
 
     def losses(self, meta: Meta, adapted: Adapted, experience: Any) -> Tensor:
         """Return every task's loss, shape (tasks,)."""

@@ -89,7 +89,7 @@ class GradientAdapter(Adapter):
         self.first_order = first_order
         self.clip = clip
         self.start = start
-        self._policies = staged(self._policies_of)
+        self._outputs = staged(_outputs_of_tasks)
 
     def _set_rule(self, rule: UpdateRule) -> None:
         self._methods = Methods.of(rule)
@@ -196,19 +196,14 @@ class GradientAdapter(Adapter):
 
     def apply(self, meta: Meta, adapted: Adapted, inputs: Tensor, state: PolicyState = ()) -> tuple[Tensor, PolicyState]:
         """Return the network's outputs with one task's theta, and the state as it was."""
-        theta, moments = adapted
-        return self.learner(theta, shared(meta), inputs, moments or averages(meta)), state
+        return _output(self.learner, meta, adapted, inputs), state
 
-    def together(self, meta: Meta, adapted: Adapted) -> Apply:
-        """Return ``apply`` for all tasks at once; of policies, which act step after step, traced at the first."""
-        if not self.problem.on_policy:
-            return super().together(meta, adapted)
-        policies = self._policies(meta, adapted)
-        return lambda observations, state=(): (policies(observations), state)
-
-    def _policies_of(self, meta: Meta, adapted: Adapted) -> Map:
-        together = super().together(meta, adapted)
-        return lambda observations: together(observations)[0]
+    def policies(self, meta: Meta, adapted: Adapted) -> Apply:
+        """Return the same as ``together``, traced at the first step; plain where a subclass has an ``apply`` of its own."""
+        if type(self).apply is not GradientAdapter.apply:
+            return self.together(meta, adapted)
+        outputs = self._outputs(self.learner, meta, adapted)
+        return lambda observations, state=(): (outputs(observations), state)
 
     def _unroll(
         self,
@@ -236,7 +231,7 @@ class GradientAdapter(Adapter):
             if generator is not None:
                 detached = _detached(kept.adapted[-1])
                 with self.clock("sampling"):
-                    apply = self.together(meta, detached)
+                    apply = self.policies(meta, detached)
                     kept.experiences.append(self.problem.collect(apply, tasks, "support", generator))
             with self.clock("adaptation") if generator is not None else nullcontext():
                 theta, state, loss = self._step(meta, Position(theta, state, taken + step), kept.experiences[step])
@@ -334,6 +329,17 @@ class GradientAdapter(Adapter):
         """Return the logits with the classifier in the place of the network's last layer; see ``Adapter``."""
         logits, tracked = self.learner.track(meta["theta"], shared(meta), inputs, averages(meta), classifier)
         return logits, with_averages(meta, tracked)
+
+
+def _output(learner: Learner, meta: Meta, adapted: Adapted, inputs: Tensor) -> Tensor:
+    """Return the network's outputs with one task's theta and moments."""
+    theta, moments = adapted
+    return learner(theta, shared(meta), inputs, moments or averages(meta))
+
+
+def _outputs_of_tasks(learner: Learner, meta: Meta, adapted: Adapted) -> Map:
+    batched = torch.vmap(partial(_output, learner, meta))
+    return lambda inputs: batched(adapted, inputs)
 
 
 def _detached(adapted: Adapted) -> Adapted:

@@ -55,7 +55,7 @@ class Train:
     verbose: bool = False
     """Print the log's tables."""
     log_interval: int = 0
-    """Outer steps between log entries; 0 for a hundredth of the run."""
+    """Outer steps between log entries; 0 for a hundredth of the run, and no less than ten calls of several steps."""
     picture_every: int = 0
     """Outer steps between pictures in TensorBoard; 0 for a quarter of the run."""
     video_every: int = 0
@@ -69,10 +69,12 @@ class Train:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must not be negative")
         hundredth = max(1, run.iterations // 100)
+        together = (run.outer_options or {}).get("steps_per_call", 1)
+        calls = 10 * together if together > 1 else 1  # the steps of a call up to a logged one are taken singly
         return replace(
             self,
             run_dir=self.run_dir or f"runs/{preset.replace('/', '-')}-{run.agent}-{run.seed}",
-            log_interval=self.log_interval or hundredth,
+            log_interval=self.log_interval or max(hundredth, calls),
             picture_every=self.picture_every or max(1, run.iterations // 4),
             save_every=self.save_every or hundredth,
         )

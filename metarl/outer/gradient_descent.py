@@ -57,7 +57,9 @@ class GradientDescent(OuterLoop):
     steps_per_call: int = 1
     """Take so many outer steps in one call, with the optimiser inside it (Adam or AdamW): with ``compile`` small predictors'
     steps are shorter than a call. A call begins at a multiple of this, has no logged step, and holds the tasks of all its
-    steps, drawn together: for a seed they are others than single steps', with one number of shots if that is drawn."""
+    steps, drawn together: for a seed they are others than single steps', with one number of shots if that is drawn. Steps up to
+    a logged one and at a run's end that fill no call are taken singly: log seldom, and end at a multiple, or a run that goes on
+    from there is another than an uninterrupted one. Callbacks are called for every step when the whole call is done."""
 
     def __post_init__(self) -> None:
         require_flag(compile=self.compile)

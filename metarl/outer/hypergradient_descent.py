@@ -110,6 +110,8 @@ class HypergradientDescent(OuterLoop):
 
     def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
         """Return the first beta, minus a last direction of zero, and an optimiser's state before its first step."""
+        if self.trpo is not None:
+            self._trpo.init(adapter, meta, generator)
         first = (0.001 if self.trpo is None else 1.0) if self.learning_rate is None else self.learning_rate
         last = {name: torch.zeros_like(value) for name, value in _moving(adapter, meta).items()}
         return {"beta": torch.tensor(first, dtype=torch.float64), "last": last, "optimizer": {}}

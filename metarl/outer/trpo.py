@@ -51,10 +51,11 @@ class TRPO(OuterLoop):
     """The fraction of the time-steps that Fisher products use (TRPO's own remedy for speed, appendix C.1); gradient,
     line search and KL limit use all."""
     fisher_bfloat16: bool = False
-    """Let the matrix products inside Fisher products be of bfloat16 numbers, where the policy's are float32: faster on
-    processors that have instructions for them. Gradient, line search and KL limit stay as they are."""
+    """Work out Fisher products in bfloat16 (by autocast) where the policy is of float32: faster on processors that have
+    instructions for it, in a direction that is a little off. Gradient, line search and KL limit stay as they are."""
     compile: bool = False
-    """Compile gradient, Fisher products and line search with ``torch.compile``: faster after a minute or two."""
+    """Compile gradient, Fisher products and line search with ``torch.compile``, which takes a minute at first: the products
+    gain most, and most of all in bfloat16."""
 
     def __post_init__(self) -> None:
         require_positive(max_kl=self.max_kl)
@@ -77,6 +78,19 @@ class TRPO(OuterLoop):
                 f"{adapter.problem.rollouts.inner_loss!r} and recall={adapter.problem.rollouts.recall} needs whole ones: use "
                 "fisher_fraction=1"
             )
+
+    def init(self, adapter: Adapter, meta: Meta, generator: torch.Generator) -> State:
+        """Return nothing: there is no state.
+
+        Raises:
+            ConfigError: ``fisher_bfloat16`` of a policy that is not of float32.
+        """
+        if self.fisher_bfloat16 and meta["theta"].dtype != torch.float32:
+            kind = str(meta["theta"].dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"fisher_bfloat16=True is for policies of float32, and this one is of {kind}: use dtype='float32'"
+            )
+        return {}
 
     def improve(
         self, adapter: Adapter, meta: Meta, state: State, batch: Batch, generator: torch.Generator
@@ -146,8 +160,8 @@ class TRPO(OuterLoop):
         return compiled(surrogate_gradient, "TRPO's gradient") if self.compile else surrogate_gradient
 
     @cached_property
-    def _curvature(self) -> Callable[..., Map]:
-        return staged(curvature, "TRPO's products") if self.compile else curvature
+    def _product(self) -> Callable[..., Map]:
+        return staged(fisher_vector_product, "TRPO's products") if self.compile else fisher_vector_product
 
     @cached_property
     def _surrogate_and_kl(self) -> Callable[..., tuple[Tensor, Tensor]]:
@@ -157,12 +171,12 @@ class TRPO(OuterLoop):
         """Return v -> (J^T F J + damping) v on a fraction of the time-steps."""
         if self.fisher_fraction < 1:
             policies = policies.thinned(self.fisher_fraction, generator)
-        product = self._curvature(policies, moving, self.fisher_bfloat16)
+        product = self._product(policies, moving, self.fisher_bfloat16)
         return lambda vector: processes.mean(product(vector)) + self.damping * vector
 
 
 class _Policies(NamedTuple):
-    """The adapted policies as functions of the meta-parameters that move, on experience that was collected.
+    """What the adapted policies are functions of, beside the meta-parameters that move: experience that was collected.
 
     Attributes:
         adapter: replays the adaptation.
@@ -196,9 +210,9 @@ class _Policies(NamedTuple):
         assert isinstance(self.adapter.problem, PolicyProblem), "TRPO's check refuses others"
         return self.adapter.problem
 
-    def replay(self, moving: Meta, path: list[Adapted] | None = None) -> Adapted:
-        """Return the adapted policies."""
-        return self.adapter.replay({**self.meta, **moving}, self.experiences, self.tasks, path)
+    def replay(self, moving: Meta, on_path: bool = False) -> Adapted:
+        """Return the adapted policies; on the path, with the values that they truly had."""
+        return self.adapter.replay({**self.meta, **moving}, self.experiences, self.tasks, self.path if on_path else None)
 
     def of_tasks(self, function: Callable[[Apply, Any], Any], moving: Meta, adapted: Adapted) -> Any:
         """Return what a function of one task's policy and query experience gives for every task."""
@@ -230,7 +244,7 @@ def surrogate(policies: _Policies, moving: Meta) -> Tensor:
 
 def surrogate_gradient(policies: _Policies, moving: Meta) -> tuple[Meta, Tensor]:
     """Return the gradient of the mean surrogate loss, and the loss, shape ()."""
-    return chain_gradient([lambda meta, _: surrogate(policies, meta)], moving, policies.meta)
+    return chain_gradient([lambda moving, _: surrogate(policies, moving)], moving, {})
 
 
 def surrogate_and_kl(policies: _Policies, moving: Meta) -> tuple[Tensor, Tensor]:
@@ -245,13 +259,13 @@ def surrogate_and_kl(policies: _Policies, moving: Meta) -> tuple[Tensor, Tensor]
     return losses.mean(), (kl * policies.step_weights).sum()
 
 
-def curvature(policies: _Policies, moving: Meta, bfloat16: bool = False) -> Map:
-    """Return v -> J^T F J v, as two passes through kept graphs, whose matrix products may be of bfloat16 numbers."""
+def fisher_vector_product(policies: _Policies, moving: Meta, bfloat16: bool = False) -> Map:
+    """Return v -> J^T F J v for vectors of shape (n,), as two passes through kept graphs, which may be of bfloat16 numbers."""
     moving = {name: value.detach().requires_grad_() for name, value in moving.items()}
     values = list(moving.values())
     with torch.autocast(values[0].device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
         # of a part of the time-steps every inner step is taken where it was, with the derivative of that part
-        outputs = policies.of_tasks(policies.problem.outputs, moving, policies.replay(moving, policies.path))
+        outputs = policies.of_tasks(policies.problem.outputs, moving, policies.replay(moving, on_path=True))
     outputs = outputs.to(values[0])
     weights = policies.step_weights[..., None]
     # J^T u is linear in u: its own derivative by u, applied to v, is J v

@@ -144,7 +144,7 @@ class TruncatedBackpropagation(OuterLoop):
         if self.objective == "query":
             experiences = [tasks.query] * len(visited)
         else:
-            following = adapter.problem.collect(adapter.together(meta, visited[-1]), tasks, "support", generator)
+            following = adapter.problem.collect(adapter.policies(meta, visited[-1]), tasks, "support", generator)
             experiences = [*adaptation.experiences[1 : len(visited)], following]
         at_once = [tree_map(lambda *steps: torch.cat(steps), *parts) for parts in (visited, experiences)]
         return adapter.losses(meta, *at_once).view(len(visited), -1)
