@@ -454,3 +454,9 @@ def test_without_a_terminal_a_line_is_said_now_and_then(monkeypatch, capsys):
             now[0] += 31
             meter.advance()
     assert capsys.readouterr().out.splitlines() == ["1/1000 (31 s)", "2/1000 (62 s)", "3/1000 (93 s)"]
+
+
+@pytest.mark.parametrize(("words", "interval"), [((), 3), (("--gradient.steps-per-call", "10"), 100)])
+def test_steps_of_a_call_are_logged_seldom_unless_one_says_how_often(words, interval):
+    run = parse("sine", "--iterations", "300", *words)
+    assert train.Train().resolved("sine", run).log_interval == interval
