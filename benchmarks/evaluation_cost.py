@@ -60,7 +60,7 @@ class Passes:
         adapter, meta = self.agent.adapter, self.agent.meta
         adapter.replay(meta, self.experiences, self.tasks)
         for adapted in self.adapted:
-            apply = adapter.together(meta, adapted)
+            apply = (adapter.policies if self.forwards > 1 else adapter.together)(meta, adapted)
             for _ in range(self.forwards):
                 apply(self.inputs)
 

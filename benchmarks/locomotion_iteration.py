@@ -41,8 +41,8 @@ run = Run.of({**PRESETS[PRESET][1], "meta_batch": 20})
 agent = run.make()
 clock, adapter = agent.adapter.clock, agent.adapter
 Simulation._roll = clocked(Simulation._roll, clock, "MuJoCo")
-together = adapter.together
-adapter.together = lambda *args: clocked(together(*args), clock, "policies")
+policies = adapter.policies
+adapter.policies = lambda *args: clocked(policies(*args), clock, "policies")
 agent.learn(2)
 clock.read()
 seconds: dict[str, list[float]] = {}
