@@ -69,7 +69,7 @@ class Train:
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must not be negative")
         hundredth = max(1, run.iterations // 100)
-        together = (run.outer_options or {}).get("steps_per_call", 1)
+        together = run.outer_options.get("steps_per_call", 1)
         calls = 10 * together if together > 1 else 1  # the steps of a call up to a logged one are taken singly
         return replace(
             self,
